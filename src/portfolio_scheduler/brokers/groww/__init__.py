@@ -1,0 +1,1 @@
+"""Groww Trade API: logins, reads, parsing."""

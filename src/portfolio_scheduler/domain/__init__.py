@@ -1,0 +1,1 @@
+"""What we mean: records, pure functions. Python and msgspec only; no await, no clock."""

@@ -1,0 +1,102 @@
+"""Every error the product raises on purpose. A message says what was found, what was expected and what to do."""
+
+from typing import ClassVar
+
+
+class PortfolioSchedulerError(Exception):
+    """Something went wrong."""
+
+    exit_code: ClassVar[int] = 1  # what the command line returns for it
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+    @property
+    def message(self) -> str:
+        return str(self.args[0])
+
+
+class NotFound(PortfolioSchedulerError):
+    """There is no such thing."""
+
+    exit_code = 2
+
+
+class Conflict(PortfolioSchedulerError):
+    """It is already there, or something else holds it."""
+
+
+class InvalidInput(PortfolioSchedulerError):
+    """The input is not usable."""
+
+    exit_code = 2
+
+
+class NotAllowed(PortfolioSchedulerError):
+    """You may not do that."""
+
+
+class SetupProblem(PortfolioSchedulerError):
+    """The installation is not ready: a setting, a key, a folder or the database."""
+
+    exit_code = 2
+
+
+class Fenced(PortfolioSchedulerError):
+    """Another worker has taken this batch over; this one must not write."""
+
+
+class BrokerError(PortfolioSchedulerError):
+    """A broker call failed. Carries the call's name, never credentials and never a payload."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, *, call: str | None = None, status: int | None = None) -> None:
+        super().__init__(message)
+        self.call = call  # which read it was, e.g. "holdings"
+        self.status = status  # HTTP status, when there was one
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker could not be reached or answered with an error of its own; trying later may help."""
+
+    retryable = True
+
+
+class BrokerThrottled(BrokerError):
+    """The broker asks us to slow down."""
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        call: str | None = None,
+        status: int | None = 429,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, call=call, status=status)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BrokerLoginRequired(BrokerError):
+    """The broker does not accept the login; the owner must act."""
+
+
+class BrokerNotEntitled(BrokerError):
+    """The broker account is not entitled to this call (403); the rest goes on without it."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker understood the call and refused it (unknown entity, invalid symbol)."""
+
+    def __init__(
+        self, message: str | None = None, *, call: str | None = None, status: int | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message, call=call, status=status)
+        self.code = code  # the broker's error code, e.g. "GA001"
+
+
+class BrokerAnswerUnknown(BrokerError):
+    """The broker's answer is not what we know; its payload is kept."""

@@ -1,0 +1,54 @@
+"""Structured logs to stderr. Fields are bound to the context (batch, account), so every line of a sync carries them."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+
+SECRET_WORDS = ("secret", "token", "password", "authorization", "api_key", "checksum", "totp", "credential")
+
+
+def _mask(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The last net: a field whose name sounds like a secret never prints its value."""
+    for name in event:
+        if name != "event" and any(word in name.lower() for word in SECRET_WORDS):
+            event[name] = "•••"
+    return event
+
+
+def _one_line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A value from outside must not be able to begin a forged log line."""
+    for name, value in event.items():
+        if isinstance(value, str) and ("\n" in value or "\r" in value):
+            event[name] = value.replace("\r", "\\r").replace("\n", "\\n")
+    return event
+
+
+def configure(level: str = "INFO", form: Literal["text", "json"] = "text") -> None:
+    """Set up logging for this process. `form` "json" prints one object a line."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=32, sort_keys=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks if form == "json" else structlog.processors.format_exc_info,
+            _mask,
+            _one_line,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def logger(**initial: Any) -> Any:
+    """A logger; keyword values go onto each of its lines."""
+    return structlog.get_logger(**initial)

@@ -1,0 +1,1 @@
+"""The exchange: its calendar and its prices."""

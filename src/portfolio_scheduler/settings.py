@@ -1,0 +1,102 @@
+"""Settings come from environment variables only. One table says all of them; the docs are checked against it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import platformdirs
+
+from portfolio_scheduler.errors import SetupProblem
+
+APP = "portfolio-scheduler"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One environment variable: its name, what it means, and what holds when it is absent."""
+
+    name: str
+    meaning: str
+    default: str
+
+
+SETTINGS = (
+    Setting(
+        "PORTFOLIO_SCHEDULER_DATA",
+        "folder of the embedded database and everything the product keeps",
+        "the platform's user data folder",
+    ),
+    Setting(
+        "PORTFOLIO_SCHEDULER_KEYS",
+        "folder of the key file and the database role passwords; must not lie inside the data folder",
+        "the platform's user configuration folder",
+    ),
+    Setting("DATABASE_URL", "a PostgreSQL 18 or newer to use instead of the embedded one (its owner role)", "embedded"),
+    Setting(
+        "PORTFOLIO_SCHEDULER_GROWW_URL",
+        "base address of the Groww Trade API; anything but Groww's own must be on the loopback interface",
+        "https://api.groww.in/v1",
+    ),
+    Setting("PORTFOLIO_SCHEDULER_HOST", "address the service listens on", "127.0.0.1"),
+    Setting("PORTFOLIO_SCHEDULER_PORT", "port the service listens on", "8800"),
+    Setting("PORTFOLIO_SCHEDULER_LOG_LEVEL", "debug, info, warning or error", "info"),
+    Setting("PORTFOLIO_SCHEDULER_LOG_FORMAT", "text or json", "text"),
+)
+
+GROWW_URL = "https://api.groww.in/v1"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    data: Path
+    keys: Path
+    database_url: str | None = None
+    groww_url: str = GROWW_URL
+    host: str = "127.0.0.1"
+    port: int = 8800
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; a value that is not usable is a `SetupProblem` naming the variable."""
+
+    def of(name: str) -> str | None:
+        return environ.get(name) or None
+
+    data = Path(of("PORTFOLIO_SCHEDULER_DATA") or platformdirs.user_data_dir(APP)).expanduser().absolute()
+    keys = Path(of("PORTFOLIO_SCHEDULER_KEYS") or platformdirs.user_config_dir(APP)).expanduser().absolute()
+    if keys == data or data in keys.parents:
+        raise SetupProblem(
+            f"The key folder {keys} lies inside the data folder {data}, so a copy of the data would carry its key. "
+            "Set PORTFOLIO_SCHEDULER_KEYS to a folder outside it."
+        )
+    values = {
+        "data": data,
+        "keys": keys,
+        "database_url": of("DATABASE_URL"),
+        "groww_url": (of("PORTFOLIO_SCHEDULER_GROWW_URL") or GROWW_URL).rstrip("/"),
+        "host": of("PORTFOLIO_SCHEDULER_HOST") or "127.0.0.1",
+        "port": _port(of("PORTFOLIO_SCHEDULER_PORT") or "8800"),
+        "log_level": _choice(
+            "PORTFOLIO_SCHEDULER_LOG_LEVEL",
+            of("PORTFOLIO_SCHEDULER_LOG_LEVEL") or "info",
+            ("debug", "info", "warning", "error"),
+        ),
+        "log_format": _choice(
+            "PORTFOLIO_SCHEDULER_LOG_FORMAT", of("PORTFOLIO_SCHEDULER_LOG_FORMAT") or "text", ("text", "json")
+        ),
+    }
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        return int(text)
+    raise SetupProblem(f"PORTFOLIO_SCHEDULER_PORT is {text!r}; it must be a number from 1 to 65535.")
+
+
+def _choice(name: str, text: str, choices: tuple[str, ...]) -> str:
+    if text.lower() in choices:
+        return text.lower()
+    raise SetupProblem(f"{name} is {text!r}; it must be one of {', '.join(choices)}.")

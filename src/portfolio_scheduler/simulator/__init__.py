@@ -1,0 +1,1 @@
+"""A Groww Trade API server of its own, for the demo, tests and benchmarks."""
