@@ -1,0 +1,78 @@
+"""What the product asks of a broker. An implementation reads; nothing in this protocol can place an order.
+
+One `BrokerSession` serves one account: its own HTTP client, token and rate budget, never shared.
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import date, datetime
+from typing import ClassVar, Protocol
+
+from msgspec import Struct
+
+from portfolio_scheduler.clock import Clock
+from portfolio_scheduler.domain.records import Answer, Fetched, Instrument, Login, Order, SectionResult, Statement
+
+
+class Credentials(Struct, frozen=True, kw_only=True):
+    """Secrets of one account. Its repr shows none of them."""
+
+    login: Login
+    api_key: str = ""
+    api_secret: str = ""  # approval logins
+    totp_secret: str = ""  # base32, TOTP logins
+    access_token: str = ""  # pasted tokens
+
+    def __repr__(self) -> str:
+        return f"Credentials(login={self.login.value!r}, •••)"
+
+
+class AccessToken(Struct, frozen=True, kw_only=True):
+    """A broker's bearer token and the instant it dies."""
+
+    token: str
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        return f"AccessToken(•••, expires_at={self.expires_at.isoformat()})"
+
+
+class BrokerSession(Protocol):
+    """Reads of one account."""
+
+    token: AccessToken | None  # the token in use, to be kept sealed by the caller; changes when one is minted
+    mints: int  # how many tokens this session has minted (at most two)
+
+    async def fetch_book(self, sections: Collection[str] | None) -> Fetched:
+        """User detail, holdings, positions, orders and margin: all of them (None) or the named sections only.
+
+        A section that fails becomes an outcome; only a dead login raises (`BrokerLoginRequired`).
+        """
+        ...
+
+    async def fetch_fills(self, orders: Sequence[Order]) -> Fetched:
+        """The executions of these orders, one call (or more pages) each. Section "fills"."""
+        ...
+
+    async def fetch_prices(self, instruments: Sequence[Instrument]) -> Fetched:
+        """Last traded prices, in batches. One bad symbol never loses the others. Section "prices"."""
+        ...
+
+
+class Broker(Protocol):
+    """One broker. `open` makes a session for one account; `parse` is pure."""
+
+    name: ClassVar[str]
+
+    def open(
+        self, credentials: Credentials, token: AccessToken | None, clock: Clock
+    ) -> AbstractAsyncContextManager[BrokerSession]: ...
+
+    def parse(
+        self, answers: Sequence[Answer], sections: dict[str, SectionResult], observed_at: datetime, trading_on: date
+    ) -> Statement:
+        """Turn raw answers into records, exactly and without I/O; the same answers always give the same statement.
+
+        Raises nothing: a section whose answers cannot be read becomes `failed` with `BrokerAnswerUnknown`.
+        """
+        ...

@@ -1,0 +1,69 @@
+"""Exact numbers: the one place where text becomes a `Decimal`, and the bounds every number must keep.
+
+Money, prices and quantities are `Decimal` from the broker's bytes to PostgreSQL's `numeric` and back out as strings.
+"""
+
+import re
+from decimal import Decimal
+
+from portfolio_scheduler.errors import InvalidInput
+
+ZERO = Decimal(0)
+LIMIT = Decimal(10) ** 13  # rupees or units; the largest balance sheet in the country is smaller
+MAX_PLACES = 12  # digits after the point that we keep; more is a broken answer, not precision
+PAISA = Decimal("0.01")
+
+_PLAIN = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
+
+
+def decimal(text: str) -> Decimal:
+    """Read a number exactly. No "NaN", no "1_000", no spaces, nothing beyond `LIMIT` or finer than `MAX_PLACES`."""
+    if not _PLAIN.fullmatch(text):
+        raise InvalidInput(f"not a plain decimal number: {text[:40]!r}")
+    return checked(Decimal(text))
+
+
+def checked(value: Decimal) -> Decimal:
+    """The same value, normalised so that equal amounts look equal; out of bounds is `InvalidInput`."""
+    if not value.is_finite():
+        raise InvalidInput(f"not a finite number: {value}")
+    if abs(value) >= LIMIT:
+        raise InvalidInput(f"a number of {value.adjusted() + 1} digits is out of bounds")
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < 0:
+        value = value.normalize()
+        exponent = value.as_tuple().exponent
+        if isinstance(exponent, int) and -exponent > MAX_PLACES:
+            raise InvalidInput(f"a number with {-exponent} decimal places is out of bounds")
+    return value.quantize(Decimal(1)) if isinstance(exponent, int) and exponent > 0 else value
+
+
+def plain(value: Decimal) -> str:
+    """The number as text without exponent and without trailing zeros: the form used in JSON."""
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"-0", ""} else text
+
+
+def rounded(value: Decimal, step: Decimal = PAISA) -> Decimal:
+    """Rounded half to even to the paisa; used only where a figure is shown or totalled, never on what is stored."""
+    return value.quantize(step)
+
+
+def grouped(value: Decimal) -> str:
+    """Digits grouped as in India: 12,34,567.00. Two decimals."""
+    sign = "-" if value < 0 else ""
+    whole, _, fraction = f"{abs(rounded(value)):f}".partition(".")
+    head, tail = whole[:-3], whole[-3:]
+    pairs: list[str] = []
+    while head:
+        pairs.insert(0, head[-2:])
+        head = head[:-2]
+    return f"{sign}{','.join([*pairs, tail])}.{fraction}"
+
+
+def rupees(value: Decimal) -> str:
+    """An amount for people: ₹12,34,567.00, the sign before the symbol."""
+    text = grouped(value)
+    return f"-₹{text[1:]}" if text.startswith("-") else f"₹{text}"
