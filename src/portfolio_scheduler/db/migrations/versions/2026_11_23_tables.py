@@ -212,9 +212,10 @@ CREATE TABLE order_quantity_changes ({FACT},
     trigger_price_before amount,
     trigger_price_after amount,
     average_fill_price_after amount,
-    remark text
+    details jsonb NOT NULL
 );
 COMMENT ON TABLE order_quantity_changes IS 'fact: the trail of each order: placed, filled, modified, cancelled, regressed';
+COMMENT ON COLUMN order_quantity_changes.details IS 'what else the broker said differently, after the change';
 COMMENT ON COLUMN order_quantity_changes.quantity_delta IS 'units filled since the last look: + for a buy, - for a sale, else 0';
 CREATE INDEX order_quantity_changes_trail ON order_quantity_changes (account_id, broker_order_id, seq);
 CREATE INDEX order_quantity_changes_symbol ON order_quantity_changes (account_id, trading_symbol, seq);
@@ -340,7 +341,6 @@ CREATE TABLE current_orders (
     fills_value amount NOT NULL,
     regressed_status text,
     regressed_filled units,
-    missing boolean NOT NULL,
     open_quantity units GENERATED ALWAYS AS (CASE
         WHEN status IN ('EXECUTED', 'DELIVERY_AWAITED', 'COMPLETED', 'CANCELLED', 'REJECTED', 'FAILED') THEN 0
         ELSE quantity - filled_quantity END) STORED,
@@ -354,7 +354,6 @@ CREATE TABLE real_holdings (
     account_id uuid NOT NULL REFERENCES broker_accounts (id),
     last_seq bigint NOT NULL,
     changed_on date NOT NULL,{HOLDING},
-    suspect boolean NOT NULL,
     locked_quantity units GENERATED ALWAYS AS
         (demat_locked_quantity + broker_locked_quantity + pledge_quantity + repledge_quantity) STORED,
     invested_value amount GENERATED ALWAYS AS (quantity * average_price) STORED,
@@ -366,13 +365,25 @@ CREATE TABLE real_positions (
     account_id uuid NOT NULL REFERENCES broker_accounts (id),
     last_seq bigint NOT NULL,
     trading_on date NOT NULL,{POSITION},
-    suspect boolean NOT NULL,
     day_quantity units GENERATED ALWAYS AS (credit_quantity - debit_quantity) STORED,
     day_value amount GENERATED ALWAYS AS (credit_quantity * credit_price - debit_quantity * debit_price) STORED,
     net_value amount GENERATED ALWAYS AS (quantity * net_price) STORED,
     PRIMARY KEY (account_id, segment, exchange, trading_symbol, product)
 );
 COMMENT ON TABLE real_positions IS 'derived: the lines of the last positions statement';
+
+CREATE TABLE open_findings (
+    account_id uuid NOT NULL REFERENCES broker_accounts (id),
+    kind text NOT NULL,
+    section text NOT NULL,
+    subject text NOT NULL,
+    last_seq bigint NOT NULL,
+    trading_on date NOT NULL,
+    observed_at timestamptz NOT NULL,
+    details jsonb NOT NULL,
+    PRIMARY KEY (account_id, kind, section, subject)
+);
+COMMENT ON TABLE open_findings IS 'derived: events not cleared since: what is missing, suspect or differs now';
 """
 
 REFERENCE = """
