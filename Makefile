@@ -22,7 +22,7 @@ test: $(STAMP) lint ## set up, then every check and every test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 lint: $(STAMP) ## style, types and layers
-	@$(BIN)/ruff check --quiet src tests
+	@$(BIN)/ruff check --quiet --output-format concise src tests
 	@$(BIN)/ruff format --quiet --check src tests
 	@$(BIN)/mypy --no-error-summary
 	@PYTHONPATH=src $(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }

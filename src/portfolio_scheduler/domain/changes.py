@@ -36,15 +36,15 @@ class OrderSeen(Struct, frozen=True, kw_only=True):
 class OrderDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What else the broker said differently along with a change; only what differs is set."""
 
-    amo_status: str | None | UnsetType = UNSET
+    amo_status: str | UnsetType | None = UNSET
     order_type: str | UnsetType = UNSET
-    validity: str | None | UnsetType = UNSET
-    remaining_quantity: Decimal | None | UnsetType = UNSET
-    deliverable_quantity: Decimal | None | UnsetType = UNSET
-    remark: str | None | UnsetType = UNSET
-    exchange_at: datetime | None | UnsetType = UNSET
-    exchange_raw: str | None | UnsetType = UNSET
-    order_reference_id: str | None | UnsetType = UNSET
+    validity: str | UnsetType | None = UNSET
+    remaining_quantity: Decimal | UnsetType | None = UNSET
+    deliverable_quantity: Decimal | UnsetType | None = UNSET
+    remark: str | UnsetType | None = UNSET
+    exchange_at: datetime | UnsetType | None = UNSET
+    exchange_raw: str | UnsetType | None = UNSET
+    order_reference_id: str | UnsetType | None = UNSET
     regressed_to: str | UnsetType = UNSET  # REGRESSED: the status the broker now claims
 
 

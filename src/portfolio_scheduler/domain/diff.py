@@ -1,0 +1,96 @@
+"""`diff`: the changes that turn what we knew into what the broker says. Pure; a second look finds nothing."""
+
+from collections.abc import Iterable, Iterator
+
+from portfolio_scheduler.domain.changes import (
+    Change,
+    Difference,
+    Event,
+    FillSeen,
+    Moment,
+    State,
+    fold,
+    suspect,
+)
+from portfolio_scheduler.domain.line_diff import delivery_moves, diff_holdings, diff_positions
+from portfolio_scheduler.domain.order_diff import diff_fills, diff_orders, discrepancies
+from portfolio_scheduler.domain.records import SectionResult, Statement
+
+# Findings that end by themselves when a good reading no longer shows them. The others stay on record.
+ENDING = frozenset({"MISSING", "SUSPECT", "DISCREPANCY"})
+
+
+def diff(state: State, statement: Statement, moment: Moment) -> Difference:
+    """What is new in the statement. A section that failed changes nothing it owns."""
+    orders = list(diff_orders(state, statement, moment))
+    after_orders = fold(state, enumerate(orders, start=1)).orders
+    fills = list(diff_fills(state, statement, moment, after_orders))
+    after_fills = fold(State(orders=after_orders), enumerate(fills, start=1)).orders
+    moves = delivery_moves(moment, tuple(f for f in fills if isinstance(f, FillSeen)), _isins(state, statement))
+    holdings = list(diff_holdings(state, statement, moment, moves))
+    positions = list(diff_positions(state, statement, moment))
+    found: list[Change] = [*orders, *fills, *holdings, *positions, *discrepancies(statement, moment, after_fills)]
+    found.extend(_quarantined(statement, moment))
+    changes = [change for change in found if not (isinstance(change, Event) and _is_known(state, change))]
+    changes.extend(_cleared(state, statement, moment, found))
+    return Difference(changes=tuple(changes), sections=_sections(statement, found))
+
+
+def _isins(state: State, statement: Statement) -> dict[str, str]:
+    """The ISIN of each symbol that the holdings know."""
+    known = {h.holding.trading_symbol: isin for isin, h in state.holdings.items()}
+    return known | {h.trading_symbol: h.isin for h in statement.holdings}
+
+
+def _is_known(state: State, event: Event) -> bool:
+    finding = state.findings.get(event.finding)
+    return finding is not None and finding.event.details == event.details
+
+
+def _quarantined(statement: Statement, moment: Moment) -> Iterator[Event]:
+    for record in statement.quarantined:
+        yield Event(
+            kind="QUARANTINED",
+            section=record.get("section", ""),
+            subject=record.get("subject", ""),
+            trading_on=moment.trading_on,
+            observed_at=moment.observed_at,
+            details={name: text for name, text in record.items() if name not in {"section", "subject"}},
+        )
+
+
+def _cleared(state: State, statement: Statement, moment: Moment, found: Iterable[Change]) -> Iterator[Event]:
+    """Findings of sections read well just now that this reading no longer shows."""
+    still = {change.finding for change in found if isinstance(change, Event)}
+    for key, finding in state.findings.items():
+        kind, section, subject = key
+        if (
+            kind in ENDING
+            and key not in still
+            and statement.ok(section)
+            and _concerns(statement, finding.event, moment)
+        ):
+            yield Event(
+                kind="CLEARED",
+                section=section,
+                subject=subject,
+                trading_on=moment.trading_on,
+                observed_at=moment.observed_at,
+                details={"cleared": kind},
+            )
+
+
+def _concerns(statement: Statement, event: Event, moment: Moment) -> bool:
+    """Whether this statement can tell that the finding is over: a list of today knows nothing of yesterday's orders."""
+    if event.kind == "SUSPECT":
+        return True
+    listed = any(order.broker_order_id == event.subject for order in statement.orders)
+    return listed and event.trading_on <= moment.trading_on
+
+
+def _sections(statement: Statement, found: Iterable[Change]) -> dict[str, SectionResult]:
+    sections = dict(statement.sections)
+    for change in found:
+        if isinstance(change, Event) and change.kind == "SUSPECT":
+            sections[change.section] = suspect(f"{change.subject} vanished without an execution that explains it")
+    return sections

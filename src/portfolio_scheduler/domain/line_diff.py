@@ -1,0 +1,236 @@
+"""The part of `diff` about holdings and positions: what changed in a line, and what explains it."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from portfolio_scheduler.domain.changes import (
+    WHOLE_LIST,
+    Event,
+    FillSeen,
+    HoldingChange,
+    KnownPosition,
+    Moment,
+    PositionChange,
+    State,
+)
+from portfolio_scheduler.domain.money import ZERO
+from portfolio_scheduler.domain.records import Holding, Position, Statement
+
+SECOND_READING_AFTER = timedelta(seconds=30)
+DELIVERY = frozenset({"CNC", "MTF"})  # products that end in the demat account
+
+# What moved when the quantity did not, in the order of what matters most to the owner.
+MOVED = (
+    ("pledged", ("pledge_quantity", "repledge_quantity")),
+    ("corporate_action", ("corporate_action_quantity",)),
+    ("transferred", ("transfer_quantity",)),
+    ("locked", ("demat_locked_quantity", "broker_locked_quantity")),
+    ("settled", ("t1_quantity", "demat_free_quantity")),
+    ("repriced", ("average_price",)),
+    ("renamed", ("trading_symbol", "exchanges")),
+)
+
+
+Moves = dict[str, dict[date, Decimal]]  # by ISIN and trading day: units bought (+) and sold (-) for delivery
+
+
+def delivery_moves(moment: Moment, fills: tuple[FillSeen, ...], isins: dict[str, str]) -> Moves:
+    """What was delivered in and out; `isins` names the ISIN of a symbol where an execution does not."""
+    moves: Moves = {}
+    rows = list(moment.deliveries)
+    for seen in fills:
+        fill = seen.fill
+        isin = fill.isin or isins.get(fill.trading_symbol or "")
+        if isin and fill.segment == "CASH" and fill.product in DELIVERY and fill.side in {"BUY", "SELL"}:
+            rows.append((isin, seen.trading_on, fill.quantity if fill.side == "BUY" else -fill.quantity))
+    for isin, day, units in rows:
+        days = moves.setdefault(isin, {})
+        days[day] = days.get(day, ZERO) + units
+    return moves
+
+
+def explained_by_fills(moves: dict[date, Decimal], moment: Moment, delta: Decimal) -> bool:
+    """Whether executions since the last reading account for `delta`.
+
+    Brokers differ in when a day's executions reach the holdings: the next day (as Groww does), the same day, or at
+    once within the day, so each of these sums may explain it.
+    """
+    since, until = moment.holdings_read_on, moment.trading_on
+    if since is None:
+        return False
+    sums = (
+        sum((units for day, units in moves.items() if since <= day < until), ZERO),
+        sum((units for day, units in moves.items() if since < day <= until), ZERO),
+        sum((units for day, units in moves.items() if since <= day <= until), ZERO),
+    )
+    return delta in sums
+
+
+def diff_holdings(state: State, statement: Statement, moment: Moment, moves: Moves) -> Iterator[HoldingChange | Event]:
+    """Changes of the holdings; a line that vanished without executions that explain it waits for a second reading."""
+    if not statement.applies("holdings"):
+        return
+    listed = {holding.isin for holding in statement.holdings}
+    for holding in statement.holdings:
+        known = state.holdings.get(holding.isin)
+        if known is None or known.holding != holding:
+            yield _holding_change(known.holding if known else None, holding, moment, moves.get(holding.isin, {}))
+    if statement.ok("holdings"):
+        yield from _vanished_holdings(state, listed, moment, moves)
+
+
+def _holding_change(
+    before: Holding | None, after: Holding, moment: Moment, moves: dict[date, Decimal]
+) -> HoldingChange:
+    quantity_before = before.quantity if before else ZERO
+    delta = after.quantity - quantity_before
+    if moment.holdings_read_on is None:
+        explanation = "first_seen"
+    elif delta:
+        explanation = _explain_quantity(before, after, delta, moment, moves)
+    else:
+        explanation = _explain_rest(before, after)
+    return HoldingChange(
+        holding=after,
+        trading_on=moment.trading_on,
+        quantity_before=quantity_before,
+        average_price_before=before.average_price if before else None,
+        explanation=explanation,
+        details={},
+    )
+
+
+def _explain_quantity(
+    before: Holding | None, after: Holding, delta: Decimal, moment: Moment, moves: dict[date, Decimal]
+) -> str:
+    if explained_by_fills(moves, moment, delta):
+        return "traded"
+    announced = before.corporate_action_quantity if before else ZERO
+    if announced and delta == announced - after.corporate_action_quantity:
+        return "corporate_action"
+    in_flight = before.transfer_quantity if before else ZERO
+    if in_flight and -delta == in_flight - after.transfer_quantity:
+        return "transferred"
+    return "unexplained"
+
+
+def _explain_rest(before: Holding | None, after: Holding) -> str:
+    if before is not None:
+        for explanation, names in MOVED:
+            if any(getattr(before, name) != getattr(after, name) for name in names):
+                return explanation
+    return "unexplained"
+
+
+def _vanished_holdings(state: State, listed: set[str], moment: Moment, moves: Moves) -> Iterator[HoldingChange | Event]:
+    gone = [known.holding for isin, known in state.holdings.items() if isin not in listed]
+    unexplained = [
+        holding for holding in gone if not explained_by_fills(moves.get(holding.isin, {}), moment, -holding.quantity)
+    ]
+    confirmed = [holding for holding in unexplained if _seen_before(state, "holdings", holding.isin, moment)]
+    for holding in gone:
+        if holding not in unexplained:
+            yield _closing(holding, moment, "traded" if holding.quantity else "settled")
+        elif holding in confirmed:
+            yield _closing(holding, moment, "unexplained")
+    waiting = [holding for holding in unexplained if holding not in confirmed]
+    if not listed and len(waiting) > 1:
+        yield _suspect("holdings", WHOLE_LIST, moment, {"said": "no holdings at all", "known": str(len(waiting))})
+    else:
+        for holding in waiting:
+            yield _suspect("holdings", holding.isin, moment, {"said": "gone", "quantity": str(holding.quantity)})
+
+
+def _closing(holding: Holding, moment: Moment, explanation: str) -> HoldingChange:
+    return HoldingChange(
+        holding=Holding(isin=holding.isin, trading_symbol=holding.trading_symbol, quantity=ZERO),
+        trading_on=moment.trading_on,
+        quantity_before=holding.quantity,
+        average_price_before=holding.average_price,
+        explanation=explanation,
+        details={"gone": "true"},
+    )
+
+
+def _seen_before(state: State, section: str, subject: str, moment: Moment) -> bool:
+    """Whether an earlier reading, at least 30 seconds ago, already missed it."""
+    for name in (subject, WHOLE_LIST):
+        finding = state.findings.get(("SUSPECT", section, name))
+        if finding and moment.observed_at - finding.event.observed_at >= SECOND_READING_AFTER:
+            return True
+    return False
+
+
+def _suspect(section: str, subject: str, moment: Moment, details: dict[str, str]) -> Event:
+    return Event(
+        kind="SUSPECT",
+        section=section,
+        subject=subject,
+        trading_on=moment.trading_on,
+        observed_at=moment.observed_at,
+        details=details,
+    )
+
+
+def position_section(position: Position) -> str:
+    return f"positions:{position.segment}"
+
+
+def diff_positions(state: State, statement: Statement, moment: Moment) -> Iterator[PositionChange | Event]:
+    """Changes of the day's positions. They are per-day statements: yesterday's lines vanish overnight by nature."""
+    listed = {position.key for position in statement.positions}
+    for position in statement.positions:
+        known = state.positions.get(position.key)
+        if statement.applies(position_section(position)) and (
+            known is None or known.position != position or known.trading_on != moment.trading_on
+        ):
+            yield _position_change(known, position, moment)
+    for key, known in state.positions.items():
+        if key not in listed and statement.ok(position_section(known.position)):
+            yield from _vanished_position(state, known, moment)
+
+
+def _position_change(known: KnownPosition | None, after: Position, moment: Moment) -> PositionChange:
+    return PositionChange(
+        position=after,
+        trading_on=moment.trading_on,
+        quantity_before=known.position.quantity if known else ZERO,
+        gone=False,
+        explanation=_explain_position(known, after, moment),
+        details={},
+    )
+
+
+def _explain_position(known: KnownPosition | None, after: Position, moment: Moment) -> str:
+    traded = bool(after.credit_quantity or after.debit_quantity)
+    if known is None:
+        return "traded" if traded else "first_seen"
+    before = known.position
+    if known.trading_on != moment.trading_on:
+        return "traded" if traded else "carried"
+    if (before.credit_quantity, before.debit_quantity) != (after.credit_quantity, after.debit_quantity):
+        return "traded"
+    return "unexplained" if before.quantity != after.quantity else "revalued"
+
+
+def _vanished_position(state: State, known: KnownPosition, moment: Moment) -> Iterator[PositionChange | Event]:
+    position = known.position
+    ended = moment.observed_on > known.trading_on
+    if not ended and position.quantity and not _seen_before(state, position_section(position), _name(position), moment):
+        yield _suspect(position_section(position), _name(position), moment, {"quantity": str(position.quantity)})
+        return
+    yield PositionChange(
+        position=replace(position, quantity=ZERO),
+        trading_on=moment.trading_on,
+        quantity_before=position.quantity,
+        gone=True,
+        explanation="day_ended" if ended else "unexplained",
+        details={},
+    )
+
+
+def _name(position: Position) -> str:
+    return "/".join(position.key)

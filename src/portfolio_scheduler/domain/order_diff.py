@@ -1,0 +1,293 @@
+"""The part of `diff` about orders and fills: rule 11 of docs/architecture.md, one step at a time."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from msgspec.structs import replace
+
+from portfolio_scheduler.clock import ist_date
+from portfolio_scheduler.domain.changes import (
+    ADDED,
+    CANCELLED,
+    MODIFIED,
+    PLACED,
+    REGRESSED,
+    REMOVED,
+    STATUS,
+    Event,
+    FillSeen,
+    KnownOrder,
+    Moment,
+    OrderChange,
+    OrderDetails,
+    OrderSeen,
+    State,
+    as_details,
+)
+from portfolio_scheduler.domain.money import ZERO
+from portfolio_scheduler.domain.records import (
+    SIDES,
+    STATUS_FINAL,
+    STATUS_RANK,
+    WORKING_RANK,
+    Fill,
+    Order,
+    Statement,
+)
+
+# The fields that each kind of step moves.
+STEP_FIELDS: dict[str, tuple[str, ...]] = {
+    MODIFIED: ("quantity", "price", "trigger_price", "order_type", "validity"),
+    ADDED: ("filled_quantity", "average_fill_price"),
+    CANCELLED: ("status", "amo_status", "average_fill_price"),
+    STATUS: ("status", "amo_status", "average_fill_price"),
+}
+BESIDE = (
+    "amo_status",
+    "remaining_quantity",
+    "deliverable_quantity",
+    "remark",
+    "exchange_at",
+    "exchange_raw",
+    "order_reference_id",
+)
+
+OrderFact = OrderSeen | OrderChange | Event
+
+
+def order_section(order: Order) -> str:
+    return f"orders:{order.segment}"
+
+
+def diff_orders(state: State, statement: Statement, moment: Moment) -> Iterator[OrderFact]:
+    """Changes of all orders of the statement whose section may be applied."""
+    for order in statement.orders:
+        if statement.applies(order_section(order)):
+            yield from _diff_order(state, order, moment)
+    yield from _missing(state, statement, moment)
+
+
+def _diff_order(state: State, order: Order, moment: Moment) -> Iterator[OrderFact]:
+    known = state.orders.get(order.broker_order_id)
+    if known is None:
+        yield OrderSeen(order=order, listed_on=moment.trading_on)
+        yield from first_steps(order, moment.trading_on)
+    elif conflict := _conflict(known.order, order):
+        yield _event("QUARANTINED", order_section(order), order.broker_order_id, moment, conflict)
+    else:
+        yield from steps(known, order, moment.trading_on)
+
+
+def _conflict(known: Order, seen: Order) -> dict[str, str]:
+    """Rule 3: an id that comes back with another symbol, side or time of creation is another order. Never merged."""
+    pairs = {
+        "trading_symbol": (known.trading_symbol, seen.trading_symbol),
+        "side": (known.side, seen.side),
+        "created_at": (known.created_at, seen.created_at),
+    }
+    return {
+        name: f"{before} before, {after} now"
+        for name, (before, after) in pairs.items()
+        if before is not None and after is not None and before != after
+    }
+
+
+def first_steps(order: Order, trading_on: date) -> Iterator[OrderChange]:
+    """An order seen for the first time: placed, then its fill if any, then its cancellation if it came to that."""
+    unfilled = replace(order, filled_quantity=ZERO, average_fill_price=None)
+    yield _change(PLACED, None, unfilled, trading_on)
+    if order.filled_quantity:
+        yield _fill_change(unfilled, order, trading_on)
+    if order.status == "CANCELLED":
+        yield replace(_change(CANCELLED, order, order, trading_on), status_before=None)
+
+
+def steps(known: KnownOrder, seen: Order, trading_on: date) -> Iterator[OrderChange]:
+    """The steps from the order as known to the order as seen now; none when nothing that matters differs."""
+    before = known.order
+    if _goes_back(before, seen):
+        if known.regressed != (seen.status, seen.filled_quantity):
+            yield _regression(before, seen, trading_on)
+        return
+    kinds = _steps_taken(before, seen)
+    if not kinds and known.regressed is not None:
+        kinds = [STATUS]  # it came back to what it was
+    now = before
+    for i, kind in enumerate(kinds):
+        # What the broker says besides rides along with the last step and is no event of its own.
+        names = STEP_FIELDS[kind] + (BESIDE if i == len(kinds) - 1 else ())
+        after = replace(now, **{name: getattr(seen, name) for name in names})
+        yield _fill_change(now, after, trading_on) if kind == ADDED else _change(kind, now, after, trading_on)
+        now = after
+
+
+def _steps_taken(before: Order, seen: Order) -> list[str]:
+    """Amended, then filled, then cancelled or otherwise moved on: the order in which rule 11 tells them."""
+    kinds = []
+    if _differ(before, seen, STEP_FIELDS[MODIFIED]):
+        kinds.append(MODIFIED)
+    if seen.filled_quantity != before.filled_quantity:
+        kinds.append(ADDED)
+    if seen.status != before.status:
+        kinds.append(CANCELLED if seen.status == "CANCELLED" else STATUS)
+    elif not kinds and _differ(before, seen, STEP_FIELDS[STATUS]):
+        kinds.append(STATUS)
+    return kinds
+
+
+def _differ(before: Order, after: Order, names: tuple[str, ...]) -> bool:
+    return any(getattr(before, name) != getattr(after, name) for name in names)
+
+
+def _goes_back(known: Order, seen: Order) -> bool:
+    if seen.filled_quantity < known.filled_quantity:
+        return True
+    if known.status == seen.status:
+        return False
+    rank = STATUS_RANK.get(seen.status, WORKING_RANK)
+    return known.status in STATUS_FINAL or rank < STATUS_RANK.get(known.status, WORKING_RANK)
+
+
+def _regression(known: Order, seen: Order, trading_on: date) -> OrderChange:
+    change = _change(REGRESSED, known, known, trading_on)
+    return replace(
+        change,
+        filled_after=seen.filled_quantity,
+        details=OrderDetails(regressed_to=seen.status),
+    )
+
+
+def _fill_change(before: Order, after: Order, trading_on: date) -> OrderChange:
+    delta = after.filled_quantity - before.filled_quantity
+    if after.side not in SIDES:  # an unknown word is not mapped to its neighbour: units moved, we cannot say which way
+        return _change(STATUS, before, after, trading_on)
+    buys = after.side == "BUY"
+    change = _change(ADDED if buys else REMOVED, before, after, trading_on)
+    return replace(change, quantity_delta=delta if buys else -delta)
+
+
+def _change(change_type: str, before: Order | None, after: Order, trading_on: date) -> OrderChange:
+    return OrderChange(
+        broker_order_id=after.broker_order_id,
+        change_type=change_type,
+        trading_on=trading_on,
+        segment=after.segment,
+        exchange=after.exchange,
+        trading_symbol=after.trading_symbol,
+        side=after.side,
+        quantity_delta=ZERO,
+        status_before=before.status if before else None,
+        status_after=after.status,
+        quantity_before=before.quantity if before else None,
+        quantity_after=after.quantity,
+        filled_before=before.filled_quantity if before else None,
+        filled_after=after.filled_quantity,
+        price_before=before.price if before else None,
+        price_after=after.price,
+        trigger_price_before=before.trigger_price if before else None,
+        trigger_price_after=after.trigger_price,
+        average_fill_price_after=after.average_fill_price,
+        details=_details(before, after) if before else OrderDetails(),
+    )
+
+
+def _details(before: Order, after: Order) -> OrderDetails:
+    names = ("order_type", "validity", *BESIDE)
+    return OrderDetails(
+        **{name: getattr(after, name) for name in names if getattr(before, name) != getattr(after, name)}
+    )
+
+
+def _event(kind: str, section: str, subject: str, moment: Moment, details: Mapping[str, Any]) -> Event:
+    return Event(
+        kind=kind,
+        section=section,
+        subject=subject,
+        trading_on=moment.trading_on,
+        observed_at=moment.observed_at,
+        details=as_details(**details),
+    )
+
+
+def _missing(state: State, statement: Statement, moment: Moment) -> Iterator[Event]:
+    """Absence is not deletion: an order of today's list that is no longer in it keeps its state and is noted once."""
+    if moment.rolled:
+        return
+    listed = {order.broker_order_id for order in statement.orders}
+    for broker_order_id, known in state.orders.items():
+        section = order_section(known.order)
+        if known.listed_on == moment.trading_on and statement.ok(section) and broker_order_id not in listed:
+            yield _event("MISSING", section, broker_order_id, moment, {"status": known.order.status})
+
+
+def diff_fills(
+    state: State, statement: Statement, moment: Moment, orders: Mapping[str, KnownOrder]
+) -> Iterator[FillSeen | Event]:
+    """New executions. `orders` are the orders as they stand after `diff_orders`."""
+    if not statement.applies("fills"):
+        return
+    for broker_order_id, fills in _by_order(statement.fills).items():
+        if broker_order_id in orders:
+            yield from _diff_fills_of(state, orders[broker_order_id], fills, moment)
+
+
+def _by_order(fills: Iterable[Fill]) -> dict[str, list[Fill]]:
+    grouped: dict[str, list[Fill]] = {}
+    for fill in fills:
+        grouped.setdefault(fill.broker_order_id, []).append(fill)
+    return grouped
+
+
+def _diff_fills_of(state: State, known: KnownOrder, fills: list[Fill], moment: Moment) -> Iterator[FillSeen | Event]:
+    seen: dict[str, Fill] = {}
+    for fill in fills:
+        before = state.fills.get((fill.broker_order_id, fill.broker_trade_id)) or seen.get(fill.broker_trade_id)
+        if before is None:
+            new = _beyond(known, fill) if fill.synthetic else fill
+            if new is not None:
+                seen[fill.broker_trade_id] = new
+                yield FillSeen(fill=_complete(new, known.order), trading_on=_fill_day(new, known))
+        elif (before.quantity, before.price) != (fill.quantity, fill.price) and not fill.synthetic:
+            said = {
+                "trade": fill.broker_trade_id,
+                "before": f"{before.quantity} at {before.price}",
+                "now": f"{fill.quantity} at {fill.price}",
+            }
+            yield _event("QUARANTINED", "fills", f"{fill.broker_order_id}/{fill.broker_trade_id}", moment, said)
+
+
+def _beyond(known: KnownOrder, fill: Fill) -> Fill | None:
+    """A stand-in for unknown executions covers only what known executions leave open."""
+    quantity = fill.quantity - known.fills_quantity
+    if quantity <= 0:
+        return None
+    value = fill.quantity * fill.price - known.fills_value
+    return replace(fill, quantity=quantity, price=(value / quantity).quantize(Decimal("0.000001")).normalize() + 0)
+
+
+def _complete(fill: Fill, order: Order) -> Fill:
+    return replace(
+        fill,
+        segment=fill.segment or order.segment,
+        exchange=fill.exchange or order.exchange,
+        trading_symbol=fill.trading_symbol or order.trading_symbol,
+        product=fill.product or order.product,
+        side=fill.side or order.side,
+    )
+
+
+def _fill_day(fill: Fill, known: KnownOrder) -> date:
+    return ist_date(fill.traded_at) if fill.traded_at else known.order.trade_on or known.listed_on
+
+
+def discrepancies(statement: Statement, moment: Moment, orders: Mapping[str, KnownOrder]) -> Iterator[Event]:
+    """Executions must add up to the filled quantity; where they do not, say so."""
+    if not statement.ok("fills"):
+        return
+    for order in statement.orders:
+        known = orders.get(order.broker_order_id)
+        if known and known.order.filled_quantity != known.fills_quantity:
+            said = {"filled_quantity": known.order.filled_quantity, "fills_quantity": known.fills_quantity}
+            yield _event("DISCREPANCY", "fills", order.broker_order_id, moment, said)
