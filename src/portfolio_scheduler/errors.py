@@ -42,6 +42,10 @@ class SetupProblem(PortfolioSchedulerError):
     exit_code = 2
 
 
+class DatabaseUnavailable(SetupProblem):
+    """The database cannot be reached, or has no connection free."""
+
+
 class Fenced(PortfolioSchedulerError):
     """Another worker has taken this batch over; this one must not write."""
 
