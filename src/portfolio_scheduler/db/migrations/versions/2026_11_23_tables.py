@@ -77,6 +77,7 @@ CREATE TABLE sync_batches (
     answers jsonb NOT NULL DEFAULT '[]',
     counts jsonb NOT NULL DEFAULT '{}',
     flags jsonb NOT NULL DEFAULT '[]',
+    margin jsonb,
     error_class text,
     error_text text,
     UNIQUE (account_id, id),

@@ -1,0 +1,153 @@
+"""Users and their accounts at brokers: who, which login, sealed secrets, schedules, state."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from msgspec import Struct
+from psycopg.rows import class_row, scalar_row
+from psycopg.types.json import Jsonb
+
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.errors import Conflict, InvalidInput, NotFound
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """One account at a broker. The sealed fields are opaque here; only the vault opens them."""
+
+    id: UUID
+    user_id: UUID
+    broker: str
+    broker_account_id: str | None
+    ucc: str | None
+    label: str
+    login: str
+    segments: list[str]
+    sealed_credentials: bytes | None
+    sealed_token: bytes | None
+    token_expires_at: datetime | None
+    schedules: list[dict[str, str]]
+    state: str
+    planned_through: datetime
+    created_at: datetime
+
+    def __repr__(self) -> str:
+        return f"Account(id={self.id}, label={self.label!r}, broker={self.broker!r}, state={self.state!r})"
+
+
+_COLUMNS = """id, user_id, broker, broker_account_id, ucc, label, login, segments, sealed_credentials, sealed_token,
+    token_expires_at, schedules, state, planned_through, created_at"""
+
+
+async def ensure_user(tx: Tx, name: str, now: datetime) -> UUID:
+    """The user of that name, made if there is none yet."""
+    async with tx.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(
+            """
+            INSERT INTO users (name, created_at) VALUES (%s, %s)
+            ON CONFLICT (name) DO UPDATE SET name = EXCLUDED.name RETURNING id
+            """,
+            (name, now),
+        )
+        user_id = await cursor.fetchone()
+        assert isinstance(user_id, UUID)
+        return user_id
+
+
+async def add(
+    tx: Tx,
+    *,
+    account_id: UUID,
+    user_id: UUID,
+    broker: str,
+    label: str,
+    login: str,
+    sealed_credentials: bytes,
+    now: datetime,
+) -> None:
+    """Add an account; a label that the user already has is a `Conflict`."""
+    try:
+        await tx.execute(
+            """
+            INSERT INTO broker_accounts
+                (id, user_id, broker, label, login, sealed_credentials, planned_through, created_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+            """,
+            (account_id, user_id, broker, label, login, sealed_credentials, now, now),
+        )
+    except psycopg.errors.UniqueViolation as e:
+        raise Conflict(f"There is already an account labelled {label!r}; choose another label.") from e
+    except psycopg.errors.CheckViolation as e:
+        raise InvalidInput("An account label has 1 to 100 characters.") from e
+    await tx.execute("INSERT INTO account_heads (account_id) VALUES (%s)", (account_id,))
+
+
+async def find(tx: Tx, reference: str) -> Account:
+    """The account of that label, id, or unambiguous beginning of an id."""
+    async with tx.cursor(row_factory=class_row(Account)) as cursor:
+        await cursor.execute(
+            f"""
+            SELECT {_COLUMNS} FROM broker_accounts
+            WHERE label = %(text)s OR (length(%(text)s) >= 6 AND starts_with(id::text, lower(%(text)s)))
+            ORDER BY state = 'closed', label <> %(text)s LIMIT 2
+            """,  # noqa: S608 - a constant list of columns
+            {"text": reference},
+        )
+        found = await cursor.fetchall()
+    if not found:
+        raise NotFound(f"There is no account {reference!r}; `portfolio-scheduler accounts list` shows all.")
+    if len(found) > 1 and (found[0].label == reference) == (found[1].label == reference):
+        raise InvalidInput(f"{reference!r} fits more than one account; give its whole id.")
+    return found[0]
+
+
+async def listed(tx: Tx) -> list[Account]:
+    """All accounts, closed ones last."""
+    async with tx.cursor(row_factory=class_row(Account)) as cursor:
+        await cursor.execute(
+            f"SELECT {_COLUMNS} FROM broker_accounts ORDER BY state = 'closed', created_at, id"  # noqa: S608
+        )
+        return await cursor.fetchall()
+
+
+async def load(tx: Tx, account_id: UUID) -> Account:
+    async with tx.cursor(row_factory=class_row(Account)) as cursor:
+        await cursor.execute(f"SELECT {_COLUMNS} FROM broker_accounts WHERE id = %s", (account_id,))  # noqa: S608
+        account = await cursor.fetchone()
+    if account is None:
+        raise NotFound(f"There is no account {account_id}.")
+    return account
+
+
+async def save_token(tx: Tx, account_id: UUID, sealed_token: bytes, expires_at: datetime) -> None:
+    await tx.execute(
+        "UPDATE broker_accounts SET sealed_token = %s, token_expires_at = %s WHERE id = %s",
+        (sealed_token, expires_at, account_id),
+    )
+
+
+async def save_owner(tx: Tx, account_id: UUID, *, ucc: str, vendor_user_id: str | None, segments: list[str]) -> None:
+    """What the broker says of the account. The client code is written once; `sync` has compared it before."""
+    try:
+        await tx.execute(
+            """
+            UPDATE broker_accounts SET ucc = coalesce(ucc, %s), broker_account_id = coalesce(%s, broker_account_id),
+                segments = %s, state = CASE state WHEN 'needs_login' THEN 'active' ELSE state END
+            WHERE id = %s
+            """,
+            (ucc, vendor_user_id, segments, account_id),
+        )
+    except psycopg.errors.UniqueViolation as e:
+        raise Conflict(f"This is the broker account {ucc}, which is already connected under another label.") from e
+
+
+async def needs_login(tx: Tx, account_id: UUID) -> None:
+    """Mark that the owner must act; syncs go on being planned, for the owner may have acted by then."""
+    await tx.execute(
+        "UPDATE broker_accounts SET state = 'needs_login' WHERE id = %s AND state = 'active'", (account_id,)
+    )
+
+
+async def set_schedules(tx: Tx, account_id: UUID, schedules: list[dict[str, Any]]) -> None:
+    await tx.execute("UPDATE broker_accounts SET schedules = %s WHERE id = %s", (Jsonb(schedules), account_id))

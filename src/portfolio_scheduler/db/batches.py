@@ -1,0 +1,221 @@
+"""Batches: one attempt to sync one account each. The table is the truth about what runs; a queue job only wakes it up.
+
+At most one batch per account is open, by a unique index. A claim raises the account's fence, so that a worker that
+lost its batch can no longer write. Leases use the database's clock.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from portfolio_scheduler.db.documents import document
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.domain.records import Answer, Margin, SectionResult
+from portfolio_scheduler.errors import Conflict, Fenced
+
+STALE_SECONDS = 20
+HEARTBEAT_SECONDS = 5
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """The right to run one batch, until another worker takes it over."""
+
+    id: UUID
+    account_id: UUID
+    fence: int
+    trigger: str
+    wanted: list[str] | None  # sections to fetch; None for all
+
+
+class Running(Struct, frozen=True, kw_only=True):
+    """An open batch of somebody else."""
+
+    id: UUID
+    status: str
+    started_at: datetime | None
+
+
+async def start(
+    tx: Tx, account_id: UUID, *, trigger: str, now: datetime, worker: str, wanted: Sequence[str] | None = None
+) -> Claim:
+    """Open a batch and claim it. A queued one is taken over, a running one is a `Conflict` that names it."""
+    await _give_up_stale(tx, account_id, now)
+    await tx.execute(
+        """
+        INSERT INTO sync_batches (account_id, trigger, wanted, status, queued_at)
+        VALUES (%s, %s, %s, 'queued', %s)
+        ON CONFLICT (account_id) WHERE status IN ('queued', 'running') DO NOTHING
+        """,
+        (account_id, trigger, list(wanted) if wanted is not None else None, now),
+    )
+    claim = await claim_queued(tx, account_id, now=now, worker=worker)
+    if claim is None:
+        running = await open_batch(tx, account_id)
+        since = f" since {running.started_at:%H:%M:%S} UTC" if running and running.started_at else ""
+        raise Conflict(f"Batch {running.id if running else '?'} of this account is already running{since}.")
+    return claim
+
+
+async def claim_queued(tx: Tx, account_id: UUID, *, now: datetime, worker: str) -> Claim | None:
+    """Claim the account's queued batch, if there is one and nobody else is at it."""
+    async with tx.cursor(row_factory=class_row(Claim)) as cursor:
+        await cursor.execute(
+            """
+            WITH queued AS (
+                SELECT id FROM sync_batches WHERE account_id = %(account)s AND status = 'queued' FOR UPDATE SKIP LOCKED
+            ), head AS (
+                UPDATE account_heads SET fence = fence + 1
+                WHERE account_id = %(account)s AND EXISTS (SELECT FROM queued) RETURNING fence
+            )
+            UPDATE sync_batches b SET status = 'running', fence = head.fence, worker = %(worker)s,
+                started_at = %(now)s, heartbeat_at = clock_timestamp()
+            FROM queued, head WHERE b.id = queued.id
+            RETURNING b.id, b.account_id, b.fence, b.trigger, b.wanted
+            """,
+            {"account": account_id, "worker": worker, "now": now},
+        )
+        return await cursor.fetchone()
+
+
+async def open_batch(tx: Tx, account_id: UUID) -> Running | None:
+    async with tx.cursor(row_factory=class_row(Running)) as cursor:
+        await cursor.execute(
+            """
+            SELECT id, status, started_at FROM sync_batches
+            WHERE account_id = %s AND status IN ('queued', 'running')
+            """,
+            (account_id,),
+        )
+        return await cursor.fetchone()
+
+
+async def _give_up_stale(tx: Tx, account_id: UUID, now: datetime) -> None:
+    """A running batch without a heartbeat is its dead worker's; its fence is raised before anybody else starts."""
+    await tx.execute(
+        """
+        WITH stale AS (
+            UPDATE sync_batches SET status = 'failed', finished_at = greatest(%(now)s, started_at),
+                error_class = 'WorkerLost', error_text = 'the worker that ran this batch stopped without a word'
+            WHERE account_id = %(account)s AND status = 'running'
+                AND heartbeat_at < clock_timestamp() - make_interval(secs => %(stale)s)
+            RETURNING account_id
+        )
+        UPDATE account_heads h SET fence = fence + 1 FROM stale WHERE h.account_id = stale.account_id
+        """,
+        {"account": account_id, "now": now, "stale": STALE_SECONDS},
+    )
+
+
+async def beat(tx: Tx, claim: Claim) -> None:
+    """Say that the worker is alive; a worker that lost its batch is told so."""
+    cursor = await tx.execute(
+        "UPDATE sync_batches SET heartbeat_at = clock_timestamp() WHERE id = %s AND fence = %s AND status = 'running'",
+        (claim.id, claim.fence),
+    )
+    if cursor.rowcount != 1:
+        raise Fenced
+
+
+async def save_answers(tx: Tx, claim: Claim, answers: Sequence[Answer]) -> None:
+    """Which raw answers this batch read, in their order, so that it can be replayed."""
+    listed = [
+        {
+            "call": answer.call,
+            "section": answer.section,
+            "request": answer.request,
+            "status": answer.status,
+            "digest": answer.digest.hex(),
+            "fetched_at": answer.fetched_at,
+        }
+        for answer in answers
+    ]
+    await tx.execute(
+        "UPDATE sync_batches SET answers = %s::jsonb WHERE id = %s AND fence = %s",
+        (document(listed), claim.id, claim.fence),
+    )
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """How a batch ended."""
+
+    status: str  # completed, partial, failed
+    sections: dict[str, SectionResult] = {}
+    counts: dict[str, int] = {}
+    flags: tuple[str, ...] = ()
+    margin: Margin | None = None
+    observed_at: datetime | None = None
+    trading_on: date | None = None
+    standing: str | None = None
+    error_class: str | None = None
+    error_text: str | None = None
+
+
+async def finish(tx: Tx, claim: Claim, result: Result, now: datetime) -> None:
+    """Close the batch for good; after this the database refuses any change to it."""
+    cursor = await tx.execute(
+        """
+        UPDATE sync_batches SET status = %(status)s, finished_at = greatest(%(now)s, started_at),
+            sections = %(sections)s, counts = %(counts)s, flags = %(flags)s, margin = %(margin)s,
+            observed_at = %(observed_at)s, trading_on = %(trading_on)s, standing = %(standing)s,
+            error_class = %(error_class)s, error_text = %(error_text)s
+        WHERE id = %(id)s AND fence = %(fence)s AND status = 'running'
+        """,
+        {
+            "id": claim.id,
+            "fence": claim.fence,
+            "now": now,
+            "status": result.status,
+            "sections": Jsonb(result.sections, dumps=_json),
+            "counts": Jsonb(result.counts),
+            "flags": Jsonb(result.flags),
+            "margin": Jsonb(result.margin, dumps=_json) if result.margin else None,
+            "observed_at": result.observed_at,
+            "trading_on": result.trading_on,
+            "standing": result.standing,
+            "error_class": result.error_class,
+            "error_text": result.error_text,
+        },
+    )
+    if cursor.rowcount != 1:
+        raise Fenced
+
+
+def _json(value: Any) -> bytes:
+    return document([value]).encode()[1:-1]
+
+
+class Readings(Struct, frozen=True, kw_only=True):
+    """What earlier batches of the account have read."""
+
+    holdings_read_on: date | None  # trading day of the last good reading of holdings
+    done: list[str]  # sections read well after the close of the trading day asked for
+    margin: Margin | None  # of that day, the last
+
+
+async def readings(tx: Tx, account_id: UUID, trading_on: date) -> Readings:
+    """What has been read before, for the day and at all."""
+    cursor = await tx.execute(
+        """
+        SELECT
+            (SELECT trading_on FROM sync_batches WHERE account_id = %(account)s AND trading_on IS NOT NULL
+                AND sections #>> '{holdings,outcome}' = 'ok' ORDER BY trading_on DESC, finished_at DESC LIMIT 1),
+            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM sync_batches b, jsonb_each(b.sections) s
+                WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'
+                AND s.value ->> 'outcome' IN ('ok', 'not_entitled')),
+            (SELECT margin FROM sync_batches WHERE account_id = %(account)s AND trading_on = %(day)s
+                AND margin IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
+        """,
+        {"account": account_id, "day": trading_on},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    read_on, done, margin = row
+    return Readings(
+        holdings_read_on=read_on, done=done, margin=msgspec.convert(margin, Margin, strict=False) if margin else None
+    )

@@ -1,0 +1,278 @@
+"""The ledger: every fact goes through `append`, which numbers it. Nothing here can change what is written."""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from psycopg import sql
+
+from portfolio_scheduler.db.documents import hex_bytes, insert, write
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.domain.changes import (
+    Change,
+    Event,
+    FillSeen,
+    HoldingChange,
+    OrderChange,
+    OrderSeen,
+    PositionChange,
+)
+from portfolio_scheduler.domain.records import Answer, Fill, Holding, Order, Position
+from portfolio_scheduler.errors import Fenced, NotFound
+
+HEAD = ("account_id", "seq", "batch_id", "observed_at", "payload_digest", "corrects_seq")
+
+ORDER_FIELDS = tuple(name for name in Order.__struct_fields__ if name != "broker_order_id")
+CHANGE_FIELDS = tuple(name for name in OrderChange.__struct_fields__ if name != "details")
+FILL_FIELDS = Fill.__struct_fields__
+HOLDING_FIELDS = Holding.__struct_fields__
+POSITION_FIELDS = Position.__struct_fields__
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """One revision of the valued portfolio of a trading day. Amounts in rupees; None is unknown."""
+
+    trading_on: date
+    revision: int
+    reason: str
+    holdings_value: Decimal
+    invested: Decimal | None
+    unrealised_pnl: Decimal | None
+    positions_pnl: Decimal | None
+    cash: Decimal | None
+    margin_used: Decimal | None
+    holdings_count: int
+    positions_count: int
+    orders_count: int
+    fills_count: int
+    priced_ratio: Decimal
+    oldest_price_on: date | None
+    previous_on: date | None
+    previous_value: Decimal | None
+    day_change: Decimal | None
+    market_move: Decimal | None
+    net_invested: Decimal | None
+    transferred: Decimal | None
+    unexplained: Decimal | None
+    day_change_reason: str | None
+    lines: list[dict[str, Any]]
+    details: dict[str, Any]
+
+
+class Head(Struct, frozen=True):
+    """The locked head of an account's ledger."""
+
+    account_id: UUID
+    seq: int
+
+
+class Batch(Struct, frozen=True):
+    """What every fact of one append shares."""
+
+    id: UUID
+    observed_at: datetime
+    digests: Mapping[str, bytes]  # by section, "order:<id>" or "fills:<order id>"
+
+
+Fact = Change | Snapshot
+
+
+async def lock(tx: Tx, account_id: UUID, fence: int) -> Head:
+    """Lock the account's head until the transaction ends; a worker with an old fence is turned away."""
+    cursor = await tx.execute("SELECT seq, fence FROM account_heads WHERE account_id = %s FOR UPDATE", (account_id,))
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFound(f"There is no account {account_id}.")
+    seq, newest = row
+    if newest != fence:
+        raise Fenced(f"Batch with fence {fence} was taken over (the account's fence is {newest}); nothing was written.")
+    return Head(account_id, seq)
+
+
+async def append(tx: Tx, head: Head, batch: Batch, facts: Sequence[Fact]) -> list[tuple[int, Fact]]:
+    """Number the facts after the head, write them with one statement per table, and move the head."""
+    numbered = list(enumerate(facts, start=head.seq + 1))
+    rows: dict[type, list[dict[str, Any]]] = {}
+    for seq, fact in numbered:
+        kind = type(fact)
+        shared = {
+            "account_id": head.account_id,
+            "seq": seq,
+            "batch_id": batch.id,
+            "observed_at": batch.observed_at,
+            "payload_digest": hex_bytes(_digest(fact, batch.digests)),
+            "corrects_seq": None,
+        }
+        rows.setdefault(kind, []).append(shared | ROWS[kind](fact))
+    for kind, kind_rows in rows.items():
+        await write(tx, INSERTS[kind], kind_rows)
+    await _move(tx, head, len(numbered))
+    return numbered
+
+
+async def _move(tx: Tx, head: Head, by: int) -> None:
+    if by:
+        await tx.execute("UPDATE account_heads SET seq = %s WHERE account_id = %s", (head.seq + by, head.account_id))
+
+
+def _digest(fact: Fact, digests: Mapping[str, bytes]) -> bytes | None:
+    match fact:
+        case OrderSeen():
+            return digests.get(f"order:{fact.order.broker_order_id}") or digests.get(f"orders:{fact.order.segment}")
+        case OrderChange():
+            return digests.get(f"order:{fact.broker_order_id}") or digests.get(f"orders:{fact.segment}")
+        case FillSeen():
+            return digests.get(f"fills:{fact.fill.broker_order_id}")
+        case HoldingChange():
+            return digests.get("holdings")
+        case PositionChange():
+            return digests.get(f"positions:{fact.position.segment}")
+        case Event():
+            return digests.get(fact.section)
+        case _:
+            return None
+
+
+def _fields(record: Struct, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
+
+
+def _order_row(fact: OrderSeen) -> dict[str, Any]:
+    return {
+        "broker_order_id": fact.order.broker_order_id,
+        "listed_on": fact.listed_on,
+        **_fields(fact.order, ORDER_FIELDS),
+    }
+
+
+def _change_row(fact: OrderChange) -> dict[str, Any]:
+    return {**_fields(fact, CHANGE_FIELDS), "details": fact.details}
+
+
+def _fill_row(fact: FillSeen) -> dict[str, Any]:
+    return {**_fields(fact.fill, FILL_FIELDS), "trading_on": fact.trading_on}
+
+
+def _holding_row(fact: HoldingChange) -> dict[str, Any]:
+    names = ("trading_on", "quantity_before", "average_price_before", "explanation", "details")
+    return {**_fields(fact.holding, HOLDING_FIELDS), **_fields(fact, names)}
+
+
+def _position_row(fact: PositionChange) -> dict[str, Any]:
+    names = ("trading_on", "quantity_before", "gone", "explanation", "details")
+    return {**_fields(fact.position, POSITION_FIELDS), **_fields(fact, names)}
+
+
+def _event_row(fact: Event) -> dict[str, Any]:
+    return _fields(fact, ("trading_on", "kind", "section", "subject", "details"))
+
+
+def _snapshot_row(fact: Snapshot) -> dict[str, Any]:
+    return _fields(fact, Snapshot.__struct_fields__)
+
+
+ROWS: dict[type, Callable[[Any], dict[str, Any]]] = {
+    OrderSeen: _order_row,
+    OrderChange: _change_row,
+    FillSeen: _fill_row,
+    HoldingChange: _holding_row,
+    PositionChange: _position_row,
+    Event: _event_row,
+    Snapshot: _snapshot_row,
+}
+
+HOLDING_CHANGE = (
+    *HOLDING_FIELDS,
+    "trading_on",
+    "quantity_before",
+    "average_price_before",
+    "explanation",
+    "details",
+)
+POSITION_CHANGE = (*POSITION_FIELDS, "trading_on", "quantity_before", "gone", "explanation", "details")
+
+INSERTS: dict[type, sql.Composed] = {
+    OrderSeen: insert("order_history", (*HEAD, "broker_order_id", "listed_on", *ORDER_FIELDS)),
+    OrderChange: insert("order_quantity_changes", (*HEAD, *CHANGE_FIELDS, "details")),
+    FillSeen: insert("order_fills", (*HEAD, *FILL_FIELDS, "trading_on")),
+    HoldingChange: insert("holding_changes", (*HEAD, *HOLDING_CHANGE)),
+    PositionChange: insert("position_changes", (*HEAD, *POSITION_CHANGE)),
+    Event: insert("ledger_events", (*HEAD, "trading_on", "kind", "section", "subject", "details")),
+    Snapshot: insert("portfolio_snapshots", (*HEAD, *Snapshot.__struct_fields__)),
+}
+
+
+async def keep_payloads(tx: Tx, head: Head, batch_id: UUID, answers: Sequence[Answer]) -> int:
+    """Keep each raw answer that this account has not had before, byte for byte. Returns how many were new."""
+    unique = {answer.digest: answer for answer in answers}
+    cursor = await tx.execute(
+        "SELECT digest FROM broker_payloads WHERE account_id = %s AND digest = ANY(%s)",
+        (head.account_id, list(unique)),
+    )
+    for (digest,) in await cursor.fetchall():
+        del unique[bytes(digest)]
+    new = list(unique.values())
+    if new:
+        await tx.execute(
+            """
+            INSERT INTO broker_payloads
+                (account_id, seq, batch_id, observed_at, payload_digest, digest, call, size, body)
+            SELECT %s, n.seq, %s, n.at, n.digest, n.digest, n.call, n.size, n.body
+            FROM unnest(%s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[], %s::int[], %s::bytea[])
+                AS n (seq, at, digest, call, size, body)
+            """,
+            (
+                head.account_id,
+                batch_id,
+                list(range(head.seq + 1, head.seq + 1 + len(new))),
+                [answer.fetched_at for answer in new],
+                [answer.digest for answer in new],
+                [answer.call for answer in new],
+                [len(answer.body) for answer in new],
+                [zlib.compress(answer.body, 6) for answer in new],
+            ),
+        )
+        await _move(tx, head, len(new))
+    return len(new)
+
+
+_UNION = {
+    "order_history": OrderSeen,
+    "order_quantity_changes": OrderChange,
+    "order_fills": FillSeen,
+    "holding_changes": HoldingChange,
+    "position_changes": PositionChange,
+    "ledger_events": Event,
+}
+
+# Each fact in the shape of its record: what a record nests, the query nests.
+SHAPES = {
+    "order_history": "json_build_object('order', to_json(f), 'listed_on', f.listed_on)",
+    "order_quantity_changes": "to_json(f)",
+    "order_fills": "json_build_object('fill', to_json(f), 'trading_on', f.trading_on)",
+    "holding_changes": """json_build_object('holding', to_json(f), 'trading_on', f.trading_on,
+        'quantity_before', f.quantity_before, 'average_price_before', f.average_price_before,
+        'explanation', f.explanation, 'details', f.details)""",
+    "position_changes": """json_build_object('position', to_json(f), 'trading_on', f.trading_on,
+        'quantity_before', f.quantity_before, 'gone', f.gone, 'explanation', f.explanation, 'details', f.details)""",
+    "ledger_events": "to_json(f)",
+}
+
+
+async def load_changes(tx: Tx, account_id: UUID, until_seq: int | None = None) -> list[tuple[int, Change]]:
+    """All changes of an account in their order, to be folded."""
+    numbered: list[tuple[int, Change]] = []
+    for table, record in _UNION.items():
+        statement = sql.SQL(
+            "SELECT f.seq, ({shape})::text FROM {table} f WHERE account_id = %s AND f.seq <= coalesce(%s, f.seq)"
+        ).format(shape=sql.SQL(SHAPES[table]), table=sql.Identifier(table))
+        cursor = await tx.execute(statement, (account_id, until_seq))
+        decode = msgspec.json.Decoder(record).decode
+        numbered.extend([(seq, decode(text)) for seq, text in await cursor.fetchall()])
+    numbered.sort(key=lambda pair: pair[0])
+    return numbered

@@ -1,0 +1,74 @@
+"""Closing prices: one per instrument, trading day and source, shared by all accounts."""
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+
+import msgspec
+
+from portfolio_scheduler.db.documents import read, upsert, write
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.domain.records import Price
+from portfolio_scheduler.domain.valuation import PricePoint
+
+_COLUMNS = ("instrument_key", "priced_on", "source", "price", "priced_at", "exchange", "segment", "trading_symbol")
+_UPSERT = upsert("closing_prices", _COLUMNS, ("instrument_key", "priced_on", "source"))
+_points = msgspec.json.Decoder(dict[str, PricePoint])
+_names = msgspec.json.Decoder(list[str])
+
+
+async def save(tx: Tx, prices: Sequence[Price]) -> None:
+    """Keep prices; a later one of the same day and source replaces the earlier.
+
+    Written sorted by key: rows shared between accounts deadlock otherwise.
+    """
+    rows = [
+        {
+            "instrument_key": price.key,
+            "priced_on": price.priced_on,
+            "source": price.source,
+            "price": price.price,
+            "priced_at": price.priced_at,
+            "exchange": price.exchange,
+            "segment": price.segment,
+            "trading_symbol": price.trading_symbol,
+        }
+        for price in sorted(prices, key=lambda p: (p.key, p.priced_on, p.source))
+    ]
+    await write(tx, _UPSERT, rows)
+
+
+async def newest(tx: Tx, keys: Collection[str], until_on: date) -> dict[str, PricePoint]:
+    """For each instrument its newest price not after `until_on`; instruments without one are absent."""
+    if not keys:
+        return {}
+    return await read(
+        tx,
+        """
+        SELECT coalesce(json_object_agg(k.key, to_json(p)), '{}')::text
+        FROM unnest(%(keys)s::text[]) k (key)
+        CROSS JOIN LATERAL (
+            SELECT price, priced_on, source FROM closing_prices c
+            WHERE c.instrument_key = k.key AND c.priced_on <= %(until)s
+            ORDER BY c.priced_on DESC, c.priced_at DESC LIMIT 1
+        ) p
+        """,
+        {"keys": sorted(keys), "until": until_on},
+        _points,
+    )
+
+
+async def priced_since(tx: Tx, keys: Collection[str], priced_on: date, since: datetime) -> set[str]:
+    """Which instruments already have a price of that day read at or after `since`, from whichever account."""
+    if not keys:
+        return set()
+    return set(
+        await read(
+            tx,
+            """
+            SELECT coalesce(json_agg(DISTINCT instrument_key), '[]')::text FROM closing_prices
+            WHERE instrument_key = ANY(%(keys)s) AND priced_on = %(day)s AND priced_at >= %(since)s
+            """,
+            {"keys": sorted(keys), "day": priced_on, "since": since},
+            _names,
+        )
+    )
