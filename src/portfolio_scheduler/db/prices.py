@@ -13,7 +13,6 @@ from portfolio_scheduler.domain.valuation import PricePoint
 _COLUMNS = ("instrument_key", "priced_on", "source", "price", "priced_at", "exchange", "segment", "trading_symbol")
 _UPSERT = upsert("closing_prices", _COLUMNS, ("instrument_key", "priced_on", "source"))
 _points = msgspec.json.Decoder(dict[str, PricePoint])
-_names = msgspec.json.Decoder(list[str])
 
 
 async def save(tx: Tx, prices: Sequence[Price]) -> None:
@@ -61,14 +60,11 @@ async def priced_since(tx: Tx, keys: Collection[str], priced_on: date, since: da
     """Which instruments already have a price of that day read at or after `since`, from whichever account."""
     if not keys:
         return set()
-    return set(
-        await read(
-            tx,
-            """
-            SELECT coalesce(json_agg(DISTINCT instrument_key), '[]')::text FROM closing_prices
-            WHERE instrument_key = ANY(%(keys)s) AND priced_on = %(day)s AND priced_at >= %(since)s
-            """,
-            {"keys": sorted(keys), "day": priced_on, "since": since},
-            _names,
-        )
+    cursor = await tx.execute(
+        """
+        SELECT DISTINCT instrument_key FROM closing_prices
+        WHERE instrument_key = ANY(%s) AND priced_on = %s AND priced_at >= %s
+        """,
+        (sorted(keys), priced_on, since),
     )
+    return {key for (key,) in await cursor.fetchall()}

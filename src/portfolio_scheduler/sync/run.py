@@ -1,0 +1,414 @@
+"""The story of a sync, from top to bottom.
+
+Gather, decide, apply: the network is read with no transaction open; what it means is decided by pure functions;
+everything that follows is written in one transaction at the end. Who has read this file has read the product.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import date, datetime
+from uuid import UUID
+
+import msgspec
+import psycopg
+import structlog
+from msgspec import Struct
+
+from portfolio_scheduler.app import App
+from portfolio_scheduler.brokers.broker import AccessToken, Broker, BrokerSession, Credentials
+from portfolio_scheduler.clock import ist_date
+from portfolio_scheduler.db import accounts, batches, ledger, prices, snapshots, state
+from portfolio_scheduler.db.accounts import Account
+from portfolio_scheduler.db.batches import Claim, Readings, Result
+from portfolio_scheduler.db.pool import Tx, is_worth_retrying, transaction
+from portfolio_scheduler.domain.changes import (
+    Difference,
+    Event,
+    FillSeen,
+    HoldingChange,
+    Moment,
+    OrderChange,
+    OrderSeen,
+    PositionChange,
+    State,
+    fold,
+)
+from portfolio_scheduler.domain.diff import diff
+from portfolio_scheduler.domain.records import (
+    Answer,
+    Fetched,
+    Instrument,
+    Order,
+    Outcome,
+    Owner,
+    SectionResult,
+    Statement,
+)
+from portfolio_scheduler.domain.valuation import instrument_key
+from portfolio_scheduler.errors import BrokerError, BrokerLoginRequired, Fenced, PortfolioSchedulerError
+from portfolio_scheduler.log import logger
+from portfolio_scheduler.sync.snapshot import take_snapshot
+
+APPLY_ATTEMPTS = 3
+GOOD = frozenset({Outcome.OK, Outcome.NOT_ENTITLED})
+COUNTED: Mapping[type, str] = {
+    OrderSeen: "orders",
+    OrderChange: "order_changes",
+    FillSeen: "fills",
+    HoldingChange: "holding_changes",
+    PositionChange: "position_changes",
+    Event: "events",
+    ledger.Snapshot: "snapshots",
+}
+
+log = logger()
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What one sync did."""
+
+    account: str  # label
+    account_id: str
+    batch_id: str
+    status: str  # completed, partial, failed
+    trading_on: date | None
+    standing: str | None
+    sections: dict[str, SectionResult]
+    counts: dict[str, int]
+    error: str | None  # one sentence, when it failed
+
+
+async def sync_account(
+    app: App, account_id: UUID, *, trigger: str = "manual", wanted: list[str] | None = None
+) -> Report:
+    """Open a batch for the account and run it. `Conflict` when one is already running."""
+    async with transaction(app.pool) as tx:
+        account = await accounts.load(tx, account_id)
+        claim = await batches.start(
+            tx, account_id, trigger=trigger, now=app.clock.now(), worker=worker_name(), wanted=wanted
+        )
+    return await run(app, account, claim)
+
+
+def worker_name() -> str:
+    """Which process on which machine runs a batch, for people who look for it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def run(app: App, account: Account, claim: Claim) -> Report:
+    """Run a claimed batch to its end, whatever that is: a batch never stays open behind a living worker."""
+    with structlog.contextvars.bound_contextvars(batch=str(claim.id), account=account.label):
+        log.info("sync started", trigger=claim.trigger, fence=claim.fence)
+        try:
+            async with _heartbeat(app, claim):
+                result = await _sync(app, account, claim)
+        except BrokerError as error:
+            result = await _fail(app, account, claim, error)
+        except Fenced as error:
+            log.warning("sync was taken over", reason=error.message)
+            raise
+        except BaseException as error:
+            await asyncio.shield(_fail(app, account, claim, error))
+            raise
+        log.info("sync finished", status=result.status, **result.counts)
+        return _report(account, claim, result)
+
+
+async def _sync(app: App, account: Account, claim: Claim) -> Result:
+    broker = app.brokers[account.broker]
+    observed_at = app.clock.now()
+    trading_on = app.calendar.trading_on(observed_at)
+    fetched = await _fetch(app, account, claim, broker, observed_at, trading_on)
+    await _keep(app, claim, fetched.answers)
+    statement = broker.parse(fetched.answers, fetched.sections, observed_at, trading_on)
+    _check_identity(account, statement)
+    return await _apply(app, account, claim, statement, trading_on)
+
+
+# ── gather: the network, no transaction open ────────────────────────────────────────────────────────────────────────
+
+
+async def _fetch(
+    app: App, account: Account, claim: Claim, broker: Broker, observed_at: datetime, trading_on: date
+) -> Fetched:
+    """All the broker says. What to ask last (executions, prices) follows from what it said first."""
+    credentials, token = _unseal(app, account)
+    async with broker.open(credentials, token, app.clock) as session:
+        try:
+            book = await session.fetch_book(claim.wanted)
+            said = broker.parse(book.answers, book.sections, observed_at, trading_on)
+            async with transaction(app.pool) as tx:
+                ids = [order.broker_order_id for order in said.orders]
+                known = await state.load(tx, account.id, ids, trading_on)
+                wanted = await _unpriced(app, tx, said, known, observed_at, trading_on)
+            fills = await session.fetch_fills(_owed(said, known))
+            priced = await session.fetch_prices(wanted)
+        finally:
+            await _keep_token(app, account, session, token)
+    return Fetched(
+        answers=(*book.answers, *fills.answers, *priced.answers),
+        sections=book.sections | fills.sections | priced.sections,
+    )
+
+
+def _owed(said: Statement, known: State) -> list[Order]:
+    """Orders of which more was filled than we have executions of, today's earlier ones included."""
+    listed = {order.broker_order_id: order for order in said.orders}
+    earlier = {k: v.order for k, v in known.orders.items() if k not in listed}
+    owed = []
+    for broker_order_id, order in (listed | earlier).items():
+        have = known.orders.get(broker_order_id)
+        if order.filled_quantity > (have.fills_quantity if have else 0):
+            owed.append(order)
+    return owed
+
+
+async def _unpriced(
+    app: App, tx: Tx, said: Statement, known: State, observed_at: datetime, trading_on: date
+) -> list[Instrument]:
+    """Instruments held or open that nobody has read the closing price of yet; before the close, all of them."""
+    instruments = _instruments(said, known)
+    closes_at = app.calendar.closes_at(trading_on)
+    if observed_at < closes_at:
+        return sorted(instruments.values())
+    have = await prices.priced_since(tx, instruments.keys(), trading_on, closes_at)
+    return sorted(instrument for key, instrument in instruments.items() if key not in have)
+
+
+def _instruments(said: Statement, known: State) -> dict[str, Instrument]:
+    holdings = said.holdings if said.applies("holdings") else tuple(k.holding for k in known.holdings.values())
+    read = any(section.startswith("positions:") for section in said.sections)
+    positions = said.positions if read else tuple(k.position for k in known.positions.values())
+    instruments = {}
+    for holding in holdings:
+        exchange = "NSE" if not holding.exchanges or "NSE" in holding.exchanges else holding.exchanges[0]
+        if holding.trading_symbol:
+            instruments[holding.isin] = Instrument(
+                key=holding.isin, exchange=exchange, segment="CASH", trading_symbol=holding.trading_symbol
+            )
+    for position in positions:
+        key = instrument_key(position)
+        if position.quantity and key not in instruments:
+            instruments[key] = Instrument(
+                key=key, exchange=position.exchange, segment=position.segment, trading_symbol=position.trading_symbol
+            )
+    return instruments
+
+
+def _unseal(app: App, account: Account) -> tuple[Credentials, AccessToken | None]:
+    """The account's secrets, decrypted just before they are used. A dead token is no token."""
+    if account.sealed_credentials is None:
+        raise BrokerLoginRequired(f"Account {account.label!r} has no credentials any more; it is closed.")
+    secret = app.vault.open(account.id, "credentials", account.sealed_credentials)
+    credentials = msgspec.json.decode(secret, type=Credentials)
+    if account.sealed_token is None or account.token_expires_at is None:
+        return credentials, None
+    if account.token_expires_at <= app.clock.now():
+        return credentials, None
+    token = app.vault.open(account.id, "token", account.sealed_token).decode()
+    return credentials, AccessToken(token=token, expires_at=account.token_expires_at)
+
+
+async def _keep_token(app: App, account: Account, session: BrokerSession, before: AccessToken | None) -> None:
+    """A token that was minted is sealed and kept, also when the rest failed: minting is rationed."""
+    token = session.token
+    if token is not None and token != before:
+        sealed = app.vault.seal(account.id, "token", token.token.encode())
+        async with transaction(app.pool) as tx:
+            await accounts.save_token(tx, account.id, sealed, token.expires_at)
+
+
+async def _keep(app: App, claim: Claim, answers: tuple[Answer, ...]) -> None:
+    """The raw answers are facts before anybody has understood them."""
+    async with transaction(app.pool) as tx:
+        head = await ledger.lock(tx, claim.account_id, claim.fence)
+        await ledger.keep_payloads(tx, head, claim.id, answers)
+        await batches.save_answers(tx, claim, answers)
+
+
+def _check_identity(account: Account, statement: Statement) -> None:
+    """Credentials of another account must never write into this one's history."""
+    owner = statement.owner
+    if owner is None:
+        result = statement.sections.get("owner")
+        raise BrokerError(
+            f"The broker did not say whose account this is ({result.reason if result else 'no answer'}), so nothing "
+            "was written."
+        )
+    if account.ucc is not None and owner.ucc != account.ucc:
+        raise BrokerLoginRequired(
+            f"These credentials belong to the broker account {owner.ucc}, but {account.label!r} is {account.ucc}; "
+            "nothing was written. Enter this account's own credentials."
+        )
+
+
+# ── decide and apply: pure functions inside one transaction ─────────────────────────────────────────────────────────
+
+
+async def _apply(app: App, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
+    """Write all of it or nothing; a conflict or a lost connection is tried again."""
+    for attempt in range(1, APPLY_ATTEMPTS + 1):
+        try:
+            async with transaction(app.pool) as tx:
+                return await _write(app, tx, account, claim, statement, trading_on)
+        except psycopg.Error as error:
+            if attempt == APPLY_ATTEMPTS or not is_worth_retrying(error):
+                raise
+            log.warning("apply is tried again", attempt=attempt, sqlstate=error.sqlstate)
+            await app.clock.sleep(0.1 * attempt)
+    raise AssertionError("unreachable")
+
+
+async def _write(
+    app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date
+) -> Result:
+    head = await ledger.lock(tx, account.id, claim.fence)
+    ids = [order.broker_order_id for order in statement.orders]
+    known = await state.load(tx, account.id, ids, trading_on)
+    read = await batches.readings(tx, account.id, trading_on)
+    moment = await _moment(tx, account, statement, trading_on, read)
+
+    difference = diff(known, statement, moment)
+    batch = ledger.Batch(claim.id, statement.observed_at, statement.digests)
+    facts = await ledger.append(tx, head, batch, difference.changes)
+    after = fold(known, facts)  # type: ignore[arg-type]
+    await state.save(tx, account.id, known, after, head.seq)
+    await prices.save(tx, statement.prices)
+
+    standing = _standing(app, statement.observed_at, trading_on)
+    counts = _count(difference)
+    if standing != "provisional" and _is_complete(difference, statement.owner, read):
+        margin = statement.margin or read.margin
+        head = ledger.Head(account.id, head.seq + len(facts))
+        counts["snapshots"] = await take_snapshot(app, tx, head, batch, moment, after, margin)
+    if statement.owner is not None:
+        await _save_owner(tx, account, statement.owner)
+    result = _result(difference, statement, trading_on, standing, counts)
+    await batches.finish(tx, claim, result, app.clock.now())
+    return result
+
+
+async def _moment(tx: Tx, account: Account, statement: Statement, trading_on: date, read: Readings) -> Moment:
+    trades = await snapshots.deliveries(tx, account.id, read.holdings_read_on)
+    return Moment(
+        observed_at=statement.observed_at,
+        observed_on=ist_date(statement.observed_at),
+        trading_on=trading_on,
+        holdings_read_on=read.holdings_read_on,
+        deliveries=tuple((trade.isin, trade.traded_on, trade.units) for trade in trades),
+    )
+
+
+def _standing(app: App, observed_at: datetime, trading_on: date) -> str:
+    if ist_date(observed_at) > trading_on:
+        return "late"
+    return "final" if observed_at >= app.calendar.closes_at(trading_on) else "provisional"
+
+
+def _is_complete(difference: Difference, owner: Owner | None, read: Readings) -> bool:
+    """Whether this reading, with what was read well before on the same day, says everything about the day."""
+    segments = owner.segments if owner else ()
+    expected = {"holdings", "fills", "margin", "prices"}
+    expected |= {f"{section}:{segment}" for section in ("positions", "orders") for segment in segments}
+    good = {name for name, result in difference.sections.items() if result.outcome in GOOD}
+    bad = difference.sections.keys() - good
+    return expected <= good | set(read.done) - bad
+
+
+async def _save_owner(tx: Tx, account: Account, owner: Owner) -> None:
+    segments = list(owner.segments)
+    unchanged = (account.ucc, account.segments, account.broker_account_id) == (
+        owner.ucc,
+        segments,
+        owner.vendor_user_id,
+    )
+    if not unchanged or account.state == "needs_login":
+        await accounts.save_owner(
+            tx, account.id, ucc=owner.ucc, vendor_user_id=owner.vendor_user_id, segments=segments
+        )
+
+
+def _count(difference: Difference) -> dict[str, int]:
+    counts = dict.fromkeys(COUNTED.values(), 0)
+    for change in difference.changes:
+        counts[COUNTED[type(change)]] += 1
+    return counts
+
+
+def _result(
+    difference: Difference, statement: Statement, trading_on: date, standing: str, counts: dict[str, int]
+) -> Result:
+    bad = {name: result for name, result in difference.sections.items() if result.outcome not in GOOD}
+    status = "completed" if not bad else "partial" if len(bad) < len(difference.sections) - 1 else "failed"
+    reasons = "; ".join(f"{name}: {result.reason or result.outcome.value}" for name, result in sorted(bad.items()))
+    return Result(
+        status=status,
+        sections=difference.sections,
+        counts=counts,
+        flags=statement.flags,
+        margin=statement.margin,
+        observed_at=statement.observed_at,
+        trading_on=trading_on,
+        standing=standing,
+        error_class=next((result.error for result in bad.values() if result.error), None),
+        error_text=reasons or None,
+    )
+
+
+# ── around it ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _fail(app: App, account: Account, claim: Claim, error: BaseException) -> Result:
+    """Close the batch as failed. The text of an error that is not ours may hold anything, so only its class is kept."""
+    ours = isinstance(error, PortfolioSchedulerError)
+    interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
+    text = error.message if ours else "interrupted" if interrupted else "unexpected error; see the log"  # type: ignore[attr-defined]
+    result = Result(status="failed", error_class=type(error).__name__, error_text=text)
+    log.warning("sync failed", error=type(error).__name__, reason=text)
+    async with transaction(app.pool) as tx:
+        if isinstance(error, BrokerLoginRequired):
+            await accounts.needs_login(tx, account.id)
+        with suppress(Fenced):
+            await batches.finish(tx, claim, result, app.clock.now())
+    return result
+
+
+@asynccontextmanager
+async def _heartbeat(app: App, claim: Claim) -> AsyncIterator[None]:
+    """Tell the database every few seconds that this batch has a living worker."""
+    task = asyncio.create_task(_beat(app, claim), name=f"heartbeat {claim.id}")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _beat(app: App, claim: Claim) -> None:
+    while True:
+        await asyncio.sleep(batches.HEARTBEAT_SECONDS)
+        try:
+            async with transaction(app.pool) as tx:
+                await batches.beat(tx, claim)
+        except Fenced:
+            return  # the fence stops the writing; there is nothing left to beat for
+        except (psycopg.Error, PortfolioSchedulerError) as error:
+            log.warning("heartbeat missed", error=type(error).__name__)
+
+
+def _report(account: Account, claim: Claim, result: Result) -> Report:
+    return Report(
+        account=account.label,
+        account_id=str(account.id),
+        batch_id=str(claim.id),
+        status=result.status,
+        trading_on=result.trading_on,
+        standing=result.standing,
+        sections=result.sections,
+        counts=result.counts,
+        error=result.error_text,
+    )

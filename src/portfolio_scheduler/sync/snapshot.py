@@ -1,0 +1,99 @@
+"""The valued day: from a complete statement after the close comes a snapshot, and a revision when a figure differs."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from portfolio_scheduler.app import App
+from portfolio_scheduler.db import ledger, prices, snapshots
+from portfolio_scheduler.db.ledger import Batch, Head, Snapshot
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.db.snapshots import Context
+from portfolio_scheduler.domain.changes import Moment, State
+from portfolio_scheduler.domain.records import Margin
+from portfolio_scheduler.domain.valuation import Book, Valuation, instrument_key, value
+
+# What makes a revision: quantities, orders and figures. Prices and their labels alone show in the figures.
+COMPARED = (
+    "holdings_value",
+    "invested",
+    "unrealised_pnl",
+    "positions_pnl",
+    "cash",
+    "margin_used",
+    "holdings_count",
+    "positions_count",
+    "orders_count",
+    "fills_count",
+)
+
+
+async def take_snapshot(
+    app: App, tx: Tx, head: Head, batch: Batch, moment: Moment, known: State, margin: Margin | None
+) -> int:
+    """Append the day's snapshot if it is the first or differs from the newest one. Returns how many were written.
+
+    A statement read on a later date never revises: its lists may already be those of a new day.
+    """
+    compared = await snapshots.context(tx, head.account_id, moment.trading_on)
+    if compared.latest is not None and moment.rolled:
+        return 0
+    valuation = await valued(app, tx, moment.trading_on, known, margin, compared)
+    snapshot = _snapshot(valuation, compared, _reason(moment))
+    if compared.latest is not None:
+        differing = _differing(compared.latest, snapshot)
+        if not differing:
+            return 0
+        reason = "differs from the revision before in " + ", ".join(differing)
+        snapshot = msgspec.structs.replace(snapshot, revision=compared.latest.revision + 1, reason=reason)
+    await ledger.append(tx, head, batch, [snapshot])
+    return 1
+
+
+async def valued(
+    app: App, tx: Tx, trading_on: date, known: State, margin: Margin | None, compared: Context
+) -> Valuation:
+    """The account as known, at the prices of that day."""
+    book = Book(
+        holdings=tuple(k.holding for k in known.holdings.values()),
+        positions=tuple(k.position for k in known.positions.values() if k.trading_on == trading_on),
+        margin=margin,
+    )
+    keys = {holding.isin for holding in book.holdings} | {instrument_key(p) for p in book.positions}
+    keys |= {line.isin for line in compared.before.lines} if compared.before else set()
+    points = await prices.newest(tx, keys, trading_on)
+    previous_on = app.calendar.previous(trading_on)
+    return value(trading_on, book, points, compared.before, previous_on, compared.trades)
+
+
+def _reason(moment: Moment) -> str:
+    return f"read late, on {moment.observed_on}" if moment.rolled else "first complete statement after the close"
+
+
+def _snapshot(valuation: Valuation, compared: Context, reason: str) -> Snapshot:
+    figures = {
+        name: getattr(valuation, name) for name in Snapshot.__struct_fields__ if name in valuation.__struct_fields__
+    }
+    change = {name: getattr(valuation.change, name) for name in valuation.change.__struct_fields__}
+    lines = [msgspec.to_builtins(line, builtin_types=(Decimal, date)) for line in valuation.lines]
+    return Snapshot(
+        **(figures | change | {"lines": lines}),
+        revision=1,
+        reason=reason,
+        orders_count=compared.orders_count,
+        fills_count=compared.fills_count,
+        details={"notes": list(valuation.notes)},
+    )
+
+
+def _differing(before: Snapshot, after: Snapshot) -> list[str]:
+    names = [name for name in COMPARED if getattr(before, name) != getattr(after, name)]
+    if _quantities(before.lines) != _quantities(after.lines):
+        names.append("quantities")
+    return names
+
+
+def _quantities(lines: list[Mapping[str, object]]) -> dict[object, Decimal]:
+    return {line["isin"]: Decimal(str(line["quantity"])) for line in lines}
