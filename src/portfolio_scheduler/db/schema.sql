@@ -1,0 +1,3266 @@
+-- What all migrations make, with owners and grants. Not run by anything: written by
+-- `python -m portfolio_scheduler.db.schema_dump`, and compared with the migrations by a test.
+--
+-- PostgreSQL database dump
+--
+
+\restrict schema
+
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: amount; Type: DOMAIN; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE DOMAIN public.amount AS numeric
+	CONSTRAINT amount_check CHECK (((VALUE > '-Infinity'::numeric) AND (VALUE < 'Infinity'::numeric)));
+
+
+ALTER DOMAIN public.amount OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_job_event_type; Type: TYPE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TYPE public.procrastinate_job_event_type AS ENUM (
+    'deferred',
+    'started',
+    'deferred_for_retry',
+    'failed',
+    'succeeded',
+    'cancelled',
+    'abort_requested',
+    'aborted',
+    'scheduled',
+    'retried'
+);
+
+
+ALTER TYPE public.procrastinate_job_event_type OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_job_status; Type: TYPE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TYPE public.procrastinate_job_status AS ENUM (
+    'todo',
+    'doing',
+    'succeeded',
+    'failed',
+    'cancelled',
+    'aborting',
+    'aborted'
+);
+
+
+ALTER TYPE public.procrastinate_job_status OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_job_to_defer_v1; Type: TYPE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TYPE public.procrastinate_job_to_defer_v1 AS (
+	queue_name character varying,
+	task_name character varying,
+	priority integer,
+	lock text,
+	queueing_lock text,
+	args jsonb,
+	scheduled_at timestamp with time zone
+);
+
+
+ALTER TYPE public.procrastinate_job_to_defer_v1 OWNER TO portfolio_scheduler;
+
+--
+-- Name: units; Type: DOMAIN; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE DOMAIN public.units AS numeric
+	CONSTRAINT units_check CHECK (((VALUE > '-Infinity'::numeric) AND (VALUE < 'Infinity'::numeric)));
+
+
+ALTER DOMAIN public.units OWNER TO portfolio_scheduler;
+
+--
+-- Name: guard_fact(regclass); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.guard_fact(guarded regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER facts_stay_rows BEFORE UPDATE OR DELETE ON %s FOR EACH ROW
+        EXECUTE FUNCTION public.refuse_change(%L)', guarded, 'facts are only added to; append a correction');
+    EXECUTE format('CREATE TRIGGER facts_stay BEFORE UPDATE OR DELETE OR TRUNCATE ON %s FOR EACH STATEMENT
+        EXECUTE FUNCTION public.refuse_change(%L)', guarded, 'facts are only added to; append a correction');
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER facts_stay_rows', guarded);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER facts_stay', guarded);
+END
+$$;
+
+
+ALTER FUNCTION public.guard_fact(guarded regclass) OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION guard_fact(guarded regclass); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.guard_fact(guarded regclass) IS 'refuses UPDATE, DELETE and TRUNCATE on a table to everybody';
+
+
+--
+-- Name: guard_finished_batches(regclass); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.guard_finished_batches(guarded regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER finished_batches_stay BEFORE UPDATE ON %s FOR EACH ROW
+        WHEN (OLD.status IN (''completed'', ''partial'', ''failed''))
+        EXECUTE FUNCTION public.refuse_change(%L)', guarded, 'a finished batch is frozen');
+    EXECUTE format('CREATE TRIGGER batches_stay_rows BEFORE DELETE ON %s FOR EACH ROW
+        EXECUTE FUNCTION public.refuse_change(%L)', guarded, 'batches are kept');
+    EXECUTE format('CREATE TRIGGER batches_stay BEFORE DELETE OR TRUNCATE ON %s FOR EACH STATEMENT
+        EXECUTE FUNCTION public.refuse_change(%L)', guarded, 'batches are kept');
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER finished_batches_stay', guarded);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER batches_stay_rows', guarded);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER batches_stay', guarded);
+END
+$$;
+
+
+ALTER FUNCTION public.guard_finished_batches(guarded regclass) OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION guard_finished_batches(guarded regclass); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.guard_finished_batches(guarded regclass) IS 'refuses UPDATE of finished batches, and DELETE and TRUNCATE';
+
+
+--
+-- Name: procrastinate_cancel_job_v1(bigint, boolean, boolean); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    _job_id bigint;
+BEGIN
+    IF delete_job THEN
+        DELETE FROM procrastinate_jobs
+        WHERE id = job_id AND status = 'todo'
+        RETURNING id INTO _job_id;
+    END IF;
+    IF _job_id IS NULL THEN
+        IF abort THEN
+            UPDATE procrastinate_jobs
+            SET abort_requested = true,
+                status = CASE status
+                    WHEN 'todo' THEN 'cancelled'::procrastinate_job_status ELSE status
+                END
+            WHERE id = job_id AND status IN ('todo', 'doing')
+            RETURNING id INTO _job_id;
+        ELSE
+            UPDATE procrastinate_jobs
+            SET status = 'cancelled'::procrastinate_job_status
+            WHERE id = job_id AND status = 'todo'
+            RETURNING id INTO _job_id;
+        END IF;
+    END IF;
+    RETURN _job_id;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean) OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_defer_jobs_v1(public.procrastinate_job_to_defer_v1[]); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_defer_jobs_v1(jobs public.procrastinate_job_to_defer_v1[]) RETURNS bigint[]
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    job_ids bigint[];
+BEGIN
+    WITH inserted_jobs AS (
+        INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args, scheduled_at)
+        SELECT (job).queue_name,
+               (job).task_name,
+               (job).priority,
+               (job).lock,
+               (job).queueing_lock,
+               (job).args,
+               (job).scheduled_at
+        FROM unnest(jobs) AS job
+        RETURNING id
+    )
+    SELECT array_agg(id) FROM inserted_jobs INTO job_ids;
+
+    RETURN job_ids;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_defer_jobs_v1(jobs public.procrastinate_job_to_defer_v1[]) OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_defer_periodic_job_v2(character varying, character varying, character varying, character varying, integer, character varying, bigint, jsonb); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_defer_periodic_job_v2(_queue_name character varying, _lock character varying, _queueing_lock character varying, _task_name character varying, _priority integer, _periodic_id character varying, _defer_timestamp bigint, _args jsonb) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+	_job_id bigint;
+	_defer_id bigint;
+BEGIN
+    INSERT
+        INTO procrastinate_periodic_defers (task_name, periodic_id, defer_timestamp)
+        VALUES (_task_name, _periodic_id, _defer_timestamp)
+        ON CONFLICT DO NOTHING
+        RETURNING id into _defer_id;
+
+    IF _defer_id IS NULL THEN
+        RETURN NULL;
+    END IF;
+
+    UPDATE procrastinate_periodic_defers
+        SET job_id = (
+            SELECT COALESCE((
+                SELECT unnest(procrastinate_defer_jobs_v1(
+                    ARRAY[
+                        ROW(
+                            _queue_name,
+                            _task_name,
+                            _priority,
+                            _lock,
+                            _queueing_lock,
+                            _args,
+                            NULL::timestamptz
+                        )
+                    ]::procrastinate_job_to_defer_v1[]
+                ))
+            ), NULL)
+        )
+        WHERE id = _defer_id
+        RETURNING job_id INTO _job_id;
+
+    DELETE
+        FROM procrastinate_periodic_defers
+        USING (
+            SELECT id
+            FROM procrastinate_periodic_defers
+            WHERE procrastinate_periodic_defers.task_name = _task_name
+            AND procrastinate_periodic_defers.periodic_id = _periodic_id
+            AND procrastinate_periodic_defers.defer_timestamp < _defer_timestamp
+            ORDER BY id
+            FOR UPDATE
+        ) to_delete
+        WHERE procrastinate_periodic_defers.id = to_delete.id;
+
+    RETURN _job_id;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_defer_periodic_job_v2(_queue_name character varying, _lock character varying, _queueing_lock character varying, _task_name character varying, _priority integer, _periodic_id character varying, _defer_timestamp bigint, _args jsonb) OWNER TO portfolio_scheduler;
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: procrastinate_jobs; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.procrastinate_jobs (
+    id bigint NOT NULL,
+    queue_name character varying(128) NOT NULL,
+    task_name character varying(128) NOT NULL,
+    priority integer DEFAULT 0 NOT NULL,
+    lock text,
+    queueing_lock text,
+    args jsonb DEFAULT '{}'::jsonb NOT NULL,
+    status public.procrastinate_job_status DEFAULT 'todo'::public.procrastinate_job_status NOT NULL,
+    scheduled_at timestamp with time zone,
+    attempts integer DEFAULT 0 NOT NULL,
+    abort_requested boolean DEFAULT false NOT NULL,
+    worker_id bigint,
+    CONSTRAINT check_not_todo_abort_requested CHECK ((NOT ((status = 'todo'::public.procrastinate_job_status) AND (abort_requested = true))))
+);
+
+
+ALTER TABLE public.procrastinate_jobs OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_fetch_job_v2(character varying[], bigint); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_fetch_job_v2(target_queue_names character varying[], p_worker_id bigint) RETURNS public.procrastinate_jobs
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+	found_jobs procrastinate_jobs;
+BEGIN
+    WITH candidate AS (
+        SELECT jobs.*
+            FROM procrastinate_jobs AS jobs
+            WHERE
+                -- reject the job if its lock has earlier or higher priority jobs
+                NOT EXISTS (
+                    SELECT 1
+                        FROM procrastinate_jobs AS other_jobs
+                        WHERE
+                            jobs.lock IS NOT NULL
+                            AND other_jobs.lock = jobs.lock
+                            AND (
+                                -- job with same lock is already running
+                                other_jobs.status = 'doing'
+                                OR
+                                -- job with same lock is waiting and has higher priority (or same priority but was queued first)
+                                (
+                                    other_jobs.status = 'todo'
+                                    AND (
+                                        other_jobs.priority > jobs.priority
+                                        OR (
+                                        other_jobs.priority = jobs.priority
+                                        AND other_jobs.id < jobs.id
+                                        )
+                                    )
+                                )
+                            )
+                )
+                AND jobs.status = 'todo'
+                AND (target_queue_names IS NULL OR jobs.queue_name = ANY( target_queue_names ))
+                AND (jobs.scheduled_at IS NULL OR jobs.scheduled_at <= now())
+            ORDER BY jobs.priority DESC, jobs.id ASC LIMIT 1
+            FOR UPDATE OF jobs SKIP LOCKED
+    )
+    UPDATE procrastinate_jobs
+        SET status = 'doing', worker_id = p_worker_id
+        FROM candidate
+        WHERE procrastinate_jobs.id = candidate.id
+        RETURNING procrastinate_jobs.* INTO found_jobs;
+
+ RETURN found_jobs;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_fetch_job_v2(target_queue_names character varying[], p_worker_id bigint) OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_finish_job_v1(bigint, public.procrastinate_job_status, boolean); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_finish_job_v1(job_id bigint, end_status public.procrastinate_job_status, delete_job boolean) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    _job_id bigint;
+BEGIN
+    IF end_status NOT IN ('succeeded', 'failed', 'aborted') THEN
+        RAISE 'End status should be either "succeeded", "failed" or "aborted" (job id: %)', job_id;
+    END IF;
+    IF delete_job THEN
+        DELETE FROM procrastinate_jobs
+        WHERE id = job_id AND status IN ('todo', 'doing')
+        RETURNING id INTO _job_id;
+    ELSE
+        UPDATE procrastinate_jobs
+        SET status = end_status,
+            abort_requested = false,
+            attempts = CASE status
+                WHEN 'doing' THEN attempts + 1 ELSE attempts
+            END
+        WHERE id = job_id AND status IN ('todo', 'doing')
+        RETURNING id INTO _job_id;
+    END IF;
+    IF _job_id IS NULL THEN
+        RAISE 'Job was not found or not in "doing" or "todo" status (job id: %)', job_id;
+    END IF;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_finish_job_v1(job_id bigint, end_status public.procrastinate_job_status, delete_job boolean) OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_notify_queue_abort_job_v1(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_notify_queue_abort_job_v1() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    payload TEXT;
+BEGIN
+    SELECT json_build_object('type', 'abort_job_requested', 'job_id', NEW.id)::text INTO payload;
+	PERFORM pg_notify('procrastinate_queue_v1#' || NEW.queue_name, payload);
+	PERFORM pg_notify('procrastinate_any_queue_v1', payload);
+	RETURN NEW;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_notify_queue_abort_job_v1() OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_notify_queue_job_inserted_v1(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_notify_queue_job_inserted_v1() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    payload TEXT;
+BEGIN
+    SELECT json_build_object('type', 'job_inserted', 'job_id', NEW.id)::text INTO payload;
+	PERFORM pg_notify('procrastinate_queue_v1#' || NEW.queue_name, payload);
+	PERFORM pg_notify('procrastinate_any_queue_v1', payload);
+	RETURN NEW;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_notify_queue_job_inserted_v1() OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_prune_stalled_workers_v1(double precision); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_prune_stalled_workers_v1(seconds_since_heartbeat double precision) RETURNS TABLE(worker_id bigint)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RETURN QUERY
+    DELETE FROM procrastinate_workers
+    WHERE last_heartbeat < NOW() - (seconds_since_heartbeat || 'SECOND')::INTERVAL
+    RETURNING procrastinate_workers.id;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_prune_stalled_workers_v1(seconds_since_heartbeat double precision) OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_register_worker_v1(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_register_worker_v1() RETURNS TABLE(worker_id bigint)
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RETURN QUERY
+    INSERT INTO procrastinate_workers DEFAULT VALUES
+    RETURNING procrastinate_workers.id;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_register_worker_v1() OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_retry_job_v1(bigint, timestamp with time zone, integer, character varying, character varying); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_retry_job_v1(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    _job_id bigint;
+    _abort_requested boolean;
+BEGIN
+    SELECT abort_requested FROM procrastinate_jobs
+    WHERE id = job_id AND status = 'doing'
+    FOR UPDATE
+    INTO _abort_requested;
+    IF _abort_requested THEN
+        UPDATE procrastinate_jobs
+        SET status = 'failed'::procrastinate_job_status
+        WHERE id = job_id AND status = 'doing'
+        RETURNING id INTO _job_id;
+    ELSE
+        UPDATE procrastinate_jobs
+        SET status = 'todo'::procrastinate_job_status,
+            attempts = attempts + 1,
+            scheduled_at = retry_at,
+            priority = COALESCE(new_priority, priority),
+            queue_name = COALESCE(new_queue_name, queue_name),
+            lock = COALESCE(new_lock, lock)
+        WHERE id = job_id AND status = 'doing'
+        RETURNING id INTO _job_id;
+    END IF;
+
+    IF _job_id IS NULL THEN
+        RAISE 'Job was not found or not in "doing" status (job id: %)', job_id;
+    END IF;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_retry_job_v1(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_retry_job_v2(bigint, timestamp with time zone, integer, character varying, character varying); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_retry_job_v2(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    _job_id bigint;
+    _abort_requested boolean;
+    _current_status procrastinate_job_status;
+BEGIN
+    SELECT status, abort_requested FROM procrastinate_jobs
+    WHERE id = job_id AND status IN ('doing', 'failed')
+    FOR UPDATE
+    INTO _current_status, _abort_requested;
+    IF _current_status = 'doing' AND _abort_requested THEN
+        UPDATE procrastinate_jobs
+        SET status = 'failed'::procrastinate_job_status
+        WHERE id = job_id AND status = 'doing'
+        RETURNING id INTO _job_id;
+    ELSE
+        UPDATE procrastinate_jobs
+        SET status = 'todo'::procrastinate_job_status,
+            attempts = attempts + 1,
+            scheduled_at = retry_at,
+            priority = COALESCE(new_priority, priority),
+            queue_name = COALESCE(new_queue_name, queue_name),
+            lock = COALESCE(new_lock, lock)
+        WHERE id = job_id AND status IN ('doing', 'failed')
+        RETURNING id INTO _job_id;
+    END IF;
+
+    IF _job_id IS NULL THEN
+        RAISE 'Job was not found or has an invalid status to retry (job id: %)', job_id;
+    END IF;
+
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_retry_job_v2(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_trigger_abort_requested_events_procedure_v1(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_trigger_abort_requested_events_procedure_v1() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO procrastinate_events(job_id, type)
+        VALUES (NEW.id, 'abort_requested'::procrastinate_job_event_type);
+    RETURN NEW;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_trigger_abort_requested_events_procedure_v1() OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_trigger_function_scheduled_events_v1(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_trigger_function_scheduled_events_v1() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO procrastinate_events(job_id, type, at)
+        VALUES (NEW.id, 'scheduled'::procrastinate_job_event_type, NEW.scheduled_at);
+
+	RETURN NEW;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_trigger_function_scheduled_events_v1() OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_trigger_function_status_events_insert_v1(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_trigger_function_status_events_insert_v1() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO procrastinate_events(job_id, type)
+        VALUES (NEW.id, 'deferred'::procrastinate_job_event_type);
+	RETURN NEW;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_trigger_function_status_events_insert_v1() OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_trigger_function_status_events_update_v1(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_trigger_function_status_events_update_v1() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    WITH t AS (
+        SELECT CASE
+            WHEN OLD.status = 'todo'::procrastinate_job_status
+                AND NEW.status = 'doing'::procrastinate_job_status
+                THEN 'started'::procrastinate_job_event_type
+            WHEN OLD.status = 'doing'::procrastinate_job_status
+                AND NEW.status = 'todo'::procrastinate_job_status
+                THEN 'deferred_for_retry'::procrastinate_job_event_type
+            WHEN OLD.status = 'doing'::procrastinate_job_status
+                AND NEW.status = 'failed'::procrastinate_job_status
+                THEN 'failed'::procrastinate_job_event_type
+            WHEN OLD.status = 'doing'::procrastinate_job_status
+                AND NEW.status = 'succeeded'::procrastinate_job_status
+                THEN 'succeeded'::procrastinate_job_event_type
+            WHEN OLD.status = 'todo'::procrastinate_job_status
+                AND (
+                    NEW.status = 'cancelled'::procrastinate_job_status
+                    OR NEW.status = 'failed'::procrastinate_job_status
+                    OR NEW.status = 'succeeded'::procrastinate_job_status
+                )
+                THEN 'cancelled'::procrastinate_job_event_type
+            WHEN OLD.status = 'doing'::procrastinate_job_status
+                AND NEW.status = 'aborted'::procrastinate_job_status
+                THEN 'aborted'::procrastinate_job_event_type
+            WHEN OLD.status = 'failed'::procrastinate_job_status
+                AND NEW.status = 'todo'::procrastinate_job_status
+                THEN 'retried'::procrastinate_job_event_type
+            ELSE NULL
+        END as event_type
+    )
+    INSERT INTO procrastinate_events(job_id, type)
+        SELECT NEW.id, t.event_type
+        FROM t
+        WHERE t.event_type IS NOT NULL;
+	RETURN NEW;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_trigger_function_status_events_update_v1() OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_unlink_periodic_defers_v1(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_unlink_periodic_defers_v1() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE procrastinate_periodic_defers
+    SET job_id = NULL
+    WHERE job_id = OLD.id;
+    RETURN OLD;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_unlink_periodic_defers_v1() OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_unregister_worker_v1(bigint); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_unregister_worker_v1(worker_id bigint) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    DELETE FROM procrastinate_workers
+    WHERE id = worker_id;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_unregister_worker_v1(worker_id bigint) OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_update_heartbeat_v1(bigint); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.procrastinate_update_heartbeat_v1(worker_id bigint) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE procrastinate_workers
+    SET last_heartbeat = NOW()
+    WHERE id = worker_id;
+END;
+$$;
+
+
+ALTER FUNCTION public.procrastinate_update_heartbeat_v1(worker_id bigint) OWNER TO portfolio_scheduler;
+
+--
+-- Name: refuse_change(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% on % is refused: %', TG_OP, TG_TABLE_NAME, TG_ARGV[0] USING ERRCODE = 'PS001';
+END
+$$;
+
+
+ALTER FUNCTION public.refuse_change() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION refuse_change(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.refuse_change() IS 'raises PS001 with the reason given to its trigger';
+
+
+--
+-- Name: account_heads; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.account_heads (
+    account_id uuid NOT NULL,
+    seq bigint DEFAULT 0 NOT NULL,
+    last_leaf bytea,
+    fence bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT account_heads_seq_check CHECK ((seq >= 0))
+);
+
+
+ALTER TABLE public.account_heads OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE account_heads; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.account_heads IS 'control: per account the last fact''s number and the fence that keeps zombies from writing';
+
+
+--
+-- Name: alembic_version; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.alembic_version (
+    version_num text NOT NULL
+);
+
+
+ALTER TABLE public.alembic_version OWNER TO portfolio_scheduler;
+
+--
+-- Name: broker_accounts; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.broker_accounts (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    user_id uuid NOT NULL,
+    broker text NOT NULL,
+    broker_account_id text,
+    ucc text,
+    label text NOT NULL,
+    login text NOT NULL,
+    segments text[] DEFAULT '{}'::text[] NOT NULL,
+    sealed_credentials bytea,
+    sealed_token bytea,
+    token_expires_at timestamp with time zone,
+    schedules jsonb DEFAULT '[{"cron": "0 16 * * 1-5", "timezone": "Asia/Kolkata"}]'::jsonb NOT NULL,
+    state text DEFAULT 'active'::text NOT NULL,
+    planned_through timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT broker_accounts_check CHECK (((sealed_credentials IS NOT NULL) OR (state = 'closed'::text))),
+    CONSTRAINT broker_accounts_label_check CHECK (((label <> ''::text) AND (length(label) <= 100))),
+    CONSTRAINT broker_accounts_login_check CHECK ((login = ANY (ARRAY['totp'::text, 'approval'::text, 'token'::text]))),
+    CONSTRAINT broker_accounts_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'needs_login'::text, 'closed'::text])))
+);
+
+
+ALTER TABLE public.broker_accounts OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE broker_accounts; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.broker_accounts IS 'control: accounts at brokers, with sealed credentials and token';
+
+
+--
+-- Name: COLUMN broker_accounts.ucc; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.ucc IS 'the broker''s client code; set by the first sync and never another';
+
+
+--
+-- Name: COLUMN broker_accounts.planned_through; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.planned_through IS 'every slot due until then has its batch';
+
+
+--
+-- Name: broker_payloads; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.broker_payloads (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    digest bytea NOT NULL,
+    call text NOT NULL,
+    size integer NOT NULL,
+    body bytea NOT NULL,
+    CONSTRAINT broker_payloads_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT broker_payloads_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT broker_payloads_seq_check CHECK ((seq > 0)),
+    CONSTRAINT broker_payloads_size_check CHECK ((size >= 0))
+);
+ALTER TABLE ONLY public.broker_payloads ALTER COLUMN body SET STORAGE EXTERNAL;
+
+
+ALTER TABLE public.broker_payloads OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE broker_payloads; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.broker_payloads IS 'fact: raw answers of brokers, by the SHA-256 of their bytes, compressed (zlib)';
+
+
+--
+-- Name: closing_prices; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.closing_prices (
+    instrument_key text NOT NULL,
+    priced_on date NOT NULL,
+    source text NOT NULL,
+    price public.amount NOT NULL,
+    priced_at timestamp with time zone NOT NULL,
+    exchange text NOT NULL,
+    segment text NOT NULL,
+    trading_symbol text NOT NULL,
+    CONSTRAINT closing_prices_price_check CHECK (((price)::numeric > (0)::numeric))
+);
+
+
+ALTER TABLE public.closing_prices OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE closing_prices; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.closing_prices IS 'reference: one price per instrument, trading day and source; the key is the ISIN, or EXCHANGE:SYMBOL';
+
+
+--
+-- Name: ledger_events; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.ledger_events (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    trading_on date NOT NULL,
+    kind text NOT NULL,
+    section text NOT NULL,
+    subject text NOT NULL,
+    details jsonb NOT NULL,
+    CONSTRAINT ledger_events_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
+    CONSTRAINT ledger_events_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.ledger_events OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE ledger_events; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.ledger_events IS 'fact: what is missing, odd or was set right, in words';
+
+
+--
+-- Name: sync_batches; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.sync_batches (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    account_id uuid NOT NULL,
+    trigger text NOT NULL,
+    slot_at timestamp with time zone,
+    wanted text[],
+    status text NOT NULL,
+    fence bigint DEFAULT 0 NOT NULL,
+    worker text,
+    queued_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    heartbeat_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    observed_at timestamp with time zone,
+    trading_on date,
+    standing text,
+    sections jsonb DEFAULT '{}'::jsonb NOT NULL,
+    answers jsonb DEFAULT '[]'::jsonb NOT NULL,
+    counts jsonb DEFAULT '{}'::jsonb NOT NULL,
+    flags jsonb DEFAULT '[]'::jsonb NOT NULL,
+    error_class text,
+    error_text text,
+    CONSTRAINT sync_batches_check CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
+    CONSTRAINT sync_batches_standing_check CHECK ((standing = ANY (ARRAY['provisional'::text, 'final'::text, 'late'::text]))),
+    CONSTRAINT sync_batches_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'partial'::text, 'failed'::text]))),
+    CONSTRAINT sync_batches_trigger_check CHECK ((trigger = ANY (ARRAY['scheduled'::text, 'manual'::text, 'catch-up'::text, 'retry'::text])))
+);
+
+
+ALTER TABLE public.sync_batches OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE sync_batches; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.sync_batches IS 'control: one attempt to sync an account; frozen once finished';
+
+
+--
+-- Name: COLUMN sync_batches.wanted; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sync_batches.wanted IS 'the sections to fetch; null for all';
+
+
+--
+-- Name: COLUMN sync_batches.heartbeat_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sync_batches.heartbeat_at IS 'by the database''s own clock, as leases are';
+
+
+--
+-- Name: COLUMN sync_batches.standing; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sync_batches.standing IS 'observed before the close (provisional), after it (final), or on a later date (late)';
+
+
+--
+-- Name: COLUMN sync_batches.answers; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sync_batches.answers IS 'the raw answers read, in order: call, section, request, status, digest, fetched_at';
+
+
+--
+-- Name: coverage; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.coverage WITH (security_invoker='true') AS
+ WITH read AS (
+         SELECT b.account_id,
+            b.trading_on,
+            s.key AS section,
+            b.standing,
+            (s.value ->> 'outcome'::text) AS outcome,
+            b.id AS batch_id
+           FROM public.sync_batches b,
+            LATERAL jsonb_each(b.sections) s(key, value)
+          WHERE ((b.status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text])) AND (b.trading_on IS NOT NULL))
+        ), best AS (
+         SELECT DISTINCT ON (read.account_id, read.trading_on, read.section) read.account_id,
+            read.trading_on,
+            read.section,
+            read.batch_id,
+                CASE
+                    WHEN ((read.outcome = ANY (ARRAY['ok'::text, 'not_entitled'::text])) AND (read.standing = 'final'::text)) THEN 'complete'::text
+                    WHEN ((read.outcome = ANY (ARRAY['ok'::text, 'not_entitled'::text])) AND (read.standing = 'late'::text)) THEN 'late'::text
+                    WHEN (read.outcome = ANY (ARRAY['ok'::text, 'not_entitled'::text])) THEN 'provisional'::text
+                    ELSE 'partial'::text
+                END AS state
+           FROM read
+          ORDER BY read.account_id, read.trading_on, read.section,
+                CASE
+                    WHEN (read.outcome = ANY (ARRAY['ok'::text, 'not_entitled'::text])) THEN 0
+                    ELSE 1
+                END,
+                CASE read.standing
+                    WHEN 'final'::text THEN 0
+                    WHEN 'late'::text THEN 1
+                    ELSE 2
+                END, read.batch_id DESC
+        )
+ SELECT best.account_id,
+    best.trading_on,
+    best.section,
+    best.state,
+    best.batch_id
+   FROM best
+UNION ALL
+ SELECT e.account_id,
+    e.trading_on,
+    e.section,
+    'lost'::text AS state,
+    e.batch_id
+   FROM public.ledger_events e
+  WHERE ((e.kind = 'GAP'::text) AND (NOT (EXISTS ( SELECT
+           FROM best b
+          WHERE ((b.account_id = e.account_id) AND (b.trading_on = e.trading_on) AND (b.section = e.section))))));
+
+
+ALTER VIEW public.coverage OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW coverage; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.coverage IS 'view: account, trading day, section: complete, provisional, partial, late, lost';
+
+
+--
+-- Name: current_orders; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.current_orders (
+    account_id uuid NOT NULL,
+    broker_order_id text NOT NULL,
+    first_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    listed_on date NOT NULL,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    product text NOT NULL,
+    side text NOT NULL,
+    order_type text NOT NULL,
+    validity text,
+    status text NOT NULL,
+    amo_status text,
+    quantity public.units NOT NULL,
+    filled_quantity public.units NOT NULL,
+    remaining_quantity public.units,
+    deliverable_quantity public.units,
+    price public.amount,
+    trigger_price public.amount,
+    average_fill_price public.amount,
+    remark text,
+    order_reference_id text,
+    created_at timestamp with time zone,
+    exchange_at timestamp with time zone,
+    trade_on date,
+    created_raw text,
+    exchange_raw text,
+    trade_raw text,
+    flags text[] NOT NULL,
+    fills_quantity public.units NOT NULL,
+    fills_value public.amount NOT NULL,
+    regressed_status text,
+    regressed_filled public.units,
+    open_quantity public.units GENERATED ALWAYS AS (
+CASE
+    WHEN (status = ANY (ARRAY['EXECUTED'::text, 'DELIVERY_AWAITED'::text, 'COMPLETED'::text, 'CANCELLED'::text, 'REJECTED'::text, 'FAILED'::text])) THEN (0)::numeric
+    ELSE ((quantity)::numeric - (filled_quantity)::numeric)
+END) STORED,
+    filled_value public.amount GENERATED ALWAYS AS (((filled_quantity)::numeric * (average_fill_price)::numeric)) STORED
+);
+
+
+ALTER TABLE public.current_orders OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE current_orders; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.current_orders IS 'derived: each order as last known, at its high-water mark';
+
+
+--
+-- Name: holding_changes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.holding_changes (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    trading_on date NOT NULL,
+    isin text NOT NULL,
+    trading_symbol text NOT NULL,
+    quantity public.units NOT NULL,
+    average_price public.amount,
+    t1_quantity public.units NOT NULL,
+    demat_free_quantity public.units NOT NULL,
+    demat_locked_quantity public.units NOT NULL,
+    broker_locked_quantity public.units NOT NULL,
+    pledge_quantity public.units NOT NULL,
+    repledge_quantity public.units NOT NULL,
+    corporate_action_quantity public.units NOT NULL,
+    transfer_quantity public.units NOT NULL,
+    exchanges text[] NOT NULL,
+    quantity_before public.units NOT NULL,
+    average_price_before public.amount,
+    explanation text NOT NULL,
+    details jsonb NOT NULL,
+    CONSTRAINT holding_changes_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT holding_changes_explanation_check CHECK ((explanation = ANY (ARRAY['first_seen'::text, 'traded'::text, 'settled'::text, 'pledged'::text, 'locked'::text, 'transferred'::text, 'corporate_action'::text, 'repriced'::text, 'renamed'::text, 'unexplained'::text]))),
+    CONSTRAINT holding_changes_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.holding_changes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE holding_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.holding_changes IS 'fact: each change of a holding: the line after it, what it was before, and why';
+
+
+--
+-- Name: real_holdings; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.real_holdings (
+    account_id uuid NOT NULL,
+    last_seq bigint NOT NULL,
+    changed_on date NOT NULL,
+    isin text NOT NULL,
+    trading_symbol text NOT NULL,
+    quantity public.units NOT NULL,
+    average_price public.amount,
+    t1_quantity public.units NOT NULL,
+    demat_free_quantity public.units NOT NULL,
+    demat_locked_quantity public.units NOT NULL,
+    broker_locked_quantity public.units NOT NULL,
+    pledge_quantity public.units NOT NULL,
+    repledge_quantity public.units NOT NULL,
+    corporate_action_quantity public.units NOT NULL,
+    transfer_quantity public.units NOT NULL,
+    exchanges text[] NOT NULL,
+    locked_quantity public.units GENERATED ALWAYS AS (((((demat_locked_quantity)::numeric + (broker_locked_quantity)::numeric) + (pledge_quantity)::numeric) + (repledge_quantity)::numeric)) STORED,
+    invested_value public.amount GENERATED ALWAYS AS (((quantity)::numeric * (average_price)::numeric)) STORED
+);
+
+
+ALTER TABLE public.real_holdings OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE real_holdings; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.real_holdings IS 'derived: the holdings now';
+
+
+--
+-- Name: holding_values; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.holding_values WITH (security_invoker='true') AS
+ SELECT h.account_id,
+    h.last_seq,
+    h.changed_on,
+    h.isin,
+    h.trading_symbol,
+    h.quantity,
+    h.average_price,
+    h.t1_quantity,
+    h.demat_free_quantity,
+    h.demat_locked_quantity,
+    h.broker_locked_quantity,
+    h.pledge_quantity,
+    h.repledge_quantity,
+    h.corporate_action_quantity,
+    h.transfer_quantity,
+    h.exchanges,
+    h.locked_quantity,
+    h.invested_value,
+    p.price,
+    p.priced_on,
+    p.priced_at,
+    p.source AS price_source,
+    ((h.quantity)::numeric * (p.price)::numeric) AS value,
+    (((h.quantity)::numeric * (p.price)::numeric) - (h.invested_value)::numeric) AS unrealised_pnl
+   FROM (public.real_holdings h
+     LEFT JOIN LATERAL ( SELECT c.price,
+            c.priced_on,
+            c.priced_at,
+            c.source
+           FROM public.closing_prices c
+          WHERE (c.instrument_key = h.isin)
+          ORDER BY c.priced_on DESC, c.priced_at DESC
+         LIMIT 1) p ON (true));
+
+
+ALTER VIEW public.holding_values OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW holding_values; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.holding_values IS 'view: the holdings now, each with its newest price; no price, no value';
+
+
+--
+-- Name: install; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.install (
+    only_one boolean DEFAULT true NOT NULL,
+    install_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    role_prefix text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT install_only_one_check CHECK (only_one),
+    CONSTRAINT install_role_prefix_check CHECK (((role_prefix ~ '^[a-z_][a-z0-9_]*$'::text) AND (length(role_prefix) <= 55)))
+);
+
+
+ALTER TABLE public.install OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE install; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.install IS 'control: this installation''s own row, never changed: its number, and how its roles are called';
+
+
+--
+-- Name: instruments; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.instruments (
+    exchange text NOT NULL,
+    segment text NOT NULL,
+    trading_symbol text NOT NULL,
+    from_on date NOT NULL,
+    to_on date,
+    isin text,
+    name text,
+    instrument_type text,
+    lot_size public.units,
+    tick_size public.amount,
+    successor_isin text,
+    source text NOT NULL
+);
+
+
+ALTER TABLE public.instruments OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE instruments; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.instruments IS 'reference: which symbol meant which ISIN, from when to when';
+
+
+--
+-- Name: market_days; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.market_days (
+    exchange text NOT NULL,
+    day_on date NOT NULL,
+    kind text NOT NULL,
+    opens_at timestamp with time zone,
+    closes_at timestamp with time zone,
+    note text,
+    source text NOT NULL,
+    CONSTRAINT market_days_check CHECK ((((kind = 'closed'::text) = (opens_at IS NULL)) AND ((opens_at IS NULL) = (closes_at IS NULL)))),
+    CONSTRAINT market_days_kind_check CHECK ((kind = ANY (ARRAY['session'::text, 'special'::text, 'closed'::text])))
+);
+
+
+ALTER TABLE public.market_days OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE market_days; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.market_days IS 'reference: what the exchange announced beyond the regular calendar';
+
+
+--
+-- Name: open_findings; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.open_findings (
+    account_id uuid NOT NULL,
+    kind text NOT NULL,
+    section text NOT NULL,
+    subject text NOT NULL,
+    last_seq bigint NOT NULL,
+    trading_on date NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    details jsonb NOT NULL
+);
+
+
+ALTER TABLE public.open_findings OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE open_findings; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.open_findings IS 'derived: events not cleared since: what is missing, suspect or differs now';
+
+
+--
+-- Name: order_fills; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.order_fills (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    broker_order_id text NOT NULL,
+    broker_trade_id text NOT NULL,
+    exchange_trade_id text,
+    exchange_order_id text,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    isin text,
+    product text NOT NULL,
+    side text NOT NULL,
+    quantity public.units NOT NULL,
+    price public.amount NOT NULL,
+    status text,
+    remark text,
+    settlement_number text,
+    trading_on date NOT NULL,
+    traded_at timestamp with time zone,
+    traded_raw text,
+    synthetic boolean NOT NULL,
+    flags text[] NOT NULL,
+    CONSTRAINT order_fills_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT order_fills_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.order_fills OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE order_fills; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.order_fills IS 'fact: executions';
+
+
+--
+-- Name: COLUMN order_fills.synthetic; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.order_fills.synthetic IS 'the broker gave no trade list: the order''s own filled quantity and average price';
+
+
+--
+-- Name: order_history; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.order_history (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    broker_order_id text NOT NULL,
+    listed_on date NOT NULL,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    product text NOT NULL,
+    side text NOT NULL,
+    order_type text NOT NULL,
+    validity text,
+    status text NOT NULL,
+    amo_status text,
+    quantity public.units NOT NULL,
+    filled_quantity public.units NOT NULL,
+    remaining_quantity public.units,
+    deliverable_quantity public.units,
+    price public.amount,
+    trigger_price public.amount,
+    average_fill_price public.amount,
+    remark text,
+    order_reference_id text,
+    created_at timestamp with time zone,
+    exchange_at timestamp with time zone,
+    trade_on date,
+    created_raw text,
+    exchange_raw text,
+    trade_raw text,
+    flags text[] NOT NULL,
+    CONSTRAINT order_history_broker_order_id_check CHECK ((broker_order_id <> ''::text)),
+    CONSTRAINT order_history_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT order_history_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.order_history OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE order_history; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.order_history IS 'fact: each order as first seen, every field the broker sent';
+
+
+--
+-- Name: COLUMN order_history.listed_on; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.order_history.listed_on IS 'the trading day of the list it stood in';
+
+
+--
+-- Name: order_quantity_changes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.order_quantity_changes (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    broker_order_id text NOT NULL,
+    change_type text NOT NULL,
+    trading_on date NOT NULL,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    side text NOT NULL,
+    quantity_delta public.units NOT NULL,
+    status_before text,
+    status_after text NOT NULL,
+    quantity_before public.units,
+    quantity_after public.units NOT NULL,
+    filled_before public.units,
+    filled_after public.units NOT NULL,
+    price_before public.amount,
+    price_after public.amount,
+    trigger_price_before public.amount,
+    trigger_price_after public.amount,
+    average_fill_price_after public.amount,
+    details jsonb NOT NULL,
+    CONSTRAINT order_quantity_changes_change_type_check CHECK ((change_type = ANY (ARRAY['ORDER_PLACED'::text, 'QUANTITY_ADDED'::text, 'QUANTITY_REMOVED'::text, 'ORDER_MODIFIED'::text, 'ORDER_CANCELLED'::text, 'STATUS_CHANGED'::text, 'REGRESSED'::text]))),
+    CONSTRAINT order_quantity_changes_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT order_quantity_changes_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.order_quantity_changes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE order_quantity_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.order_quantity_changes IS 'fact: the trail of each order: placed, filled, modified, cancelled, regressed';
+
+
+--
+-- Name: COLUMN order_quantity_changes.quantity_delta; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.order_quantity_changes.quantity_delta IS 'units filled since the last look: + for a buy, - for a sale, else 0';
+
+
+--
+-- Name: COLUMN order_quantity_changes.details; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.order_quantity_changes.details IS 'what else the broker said differently, after the change';
+
+
+--
+-- Name: portfolio_snapshots; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.portfolio_snapshots (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    trading_on date NOT NULL,
+    revision integer NOT NULL,
+    reason text NOT NULL,
+    holdings_value public.amount NOT NULL,
+    invested public.amount,
+    unrealised_pnl public.amount,
+    positions_pnl public.amount,
+    cash public.amount,
+    margin_used public.amount,
+    holdings_count integer NOT NULL,
+    positions_count integer NOT NULL,
+    orders_count integer NOT NULL,
+    fills_count integer NOT NULL,
+    priced_ratio public.amount NOT NULL,
+    oldest_price_on date,
+    previous_on date,
+    previous_value public.amount,
+    day_change public.amount,
+    market_move public.amount,
+    net_invested public.amount,
+    transferred public.amount,
+    unexplained public.amount,
+    day_change_reason text,
+    lines jsonb NOT NULL,
+    details jsonb NOT NULL,
+    CONSTRAINT portfolio_snapshots_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT portfolio_snapshots_check1 CHECK (((day_change IS NULL) OR ((day_change)::numeric = ((((market_move)::numeric + (net_invested)::numeric) + (transferred)::numeric) + (unexplained)::numeric)))),
+    CONSTRAINT portfolio_snapshots_check2 CHECK (((day_change IS NULL) OR ((day_change)::numeric = ((holdings_value)::numeric - (previous_value)::numeric)))),
+    CONSTRAINT portfolio_snapshots_check3 CHECK (((day_change IS NULL) = (day_change_reason IS NOT NULL))),
+    CONSTRAINT portfolio_snapshots_priced_ratio_check CHECK ((((priced_ratio)::numeric >= (0)::numeric) AND ((priced_ratio)::numeric <= (1)::numeric))),
+    CONSTRAINT portfolio_snapshots_revision_check CHECK ((revision > 0)),
+    CONSTRAINT portfolio_snapshots_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.portfolio_snapshots OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE portfolio_snapshots; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.portfolio_snapshots IS 'fact: the valued portfolio of a trading day, by revision; a correction is a new revision';
+
+
+--
+-- Name: COLUMN portfolio_snapshots.priced_ratio; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.portfolio_snapshots.priced_ratio IS 'share of the holdings lines that have a price';
+
+
+--
+-- Name: COLUMN portfolio_snapshots.lines; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.portfolio_snapshots.lines IS 'per holding: isin, symbol, effective quantity, average price, price, its date and source';
+
+
+--
+-- Name: position_changes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.position_changes (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    trading_on date NOT NULL,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    product text NOT NULL,
+    isin text,
+    quantity public.units NOT NULL,
+    credit_quantity public.units NOT NULL,
+    credit_price public.amount NOT NULL,
+    debit_quantity public.units NOT NULL,
+    debit_price public.amount NOT NULL,
+    carry_forward_credit_quantity public.units NOT NULL,
+    carry_forward_credit_price public.amount NOT NULL,
+    carry_forward_debit_quantity public.units NOT NULL,
+    carry_forward_debit_price public.amount NOT NULL,
+    net_price public.amount,
+    net_carry_forward_quantity public.units NOT NULL,
+    net_carry_forward_price public.amount,
+    realised_pnl public.amount,
+    flags text[] NOT NULL,
+    quantity_before public.units NOT NULL,
+    gone boolean NOT NULL,
+    explanation text NOT NULL,
+    details jsonb NOT NULL,
+    CONSTRAINT position_changes_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT position_changes_explanation_check CHECK ((explanation = ANY (ARRAY['first_seen'::text, 'traded'::text, 'carried'::text, 'day_ended'::text, 'revalued'::text, 'unexplained'::text]))),
+    CONSTRAINT position_changes_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.position_changes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE position_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.position_changes IS 'fact: each change of a line of the day''s positions';
+
+
+--
+-- Name: real_positions; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.real_positions (
+    account_id uuid NOT NULL,
+    last_seq bigint NOT NULL,
+    trading_on date NOT NULL,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    product text NOT NULL,
+    isin text,
+    quantity public.units NOT NULL,
+    credit_quantity public.units NOT NULL,
+    credit_price public.amount NOT NULL,
+    debit_quantity public.units NOT NULL,
+    debit_price public.amount NOT NULL,
+    carry_forward_credit_quantity public.units NOT NULL,
+    carry_forward_credit_price public.amount NOT NULL,
+    carry_forward_debit_quantity public.units NOT NULL,
+    carry_forward_debit_price public.amount NOT NULL,
+    net_price public.amount,
+    net_carry_forward_quantity public.units NOT NULL,
+    net_carry_forward_price public.amount,
+    realised_pnl public.amount,
+    flags text[] NOT NULL,
+    day_quantity public.units GENERATED ALWAYS AS (((credit_quantity)::numeric - (debit_quantity)::numeric)) STORED,
+    day_value public.amount GENERATED ALWAYS AS ((((credit_quantity)::numeric * (credit_price)::numeric) - ((debit_quantity)::numeric * (debit_price)::numeric))) STORED,
+    net_value public.amount GENERATED ALWAYS AS (((quantity)::numeric * (net_price)::numeric)) STORED
+);
+
+
+ALTER TABLE public.real_positions OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE real_positions; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.real_positions IS 'derived: the lines of the last positions statement';
+
+
+--
+-- Name: position_values; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.position_values WITH (security_invoker='true') AS
+ SELECT p.account_id,
+    p.last_seq,
+    p.trading_on,
+    p.segment,
+    p.exchange,
+    p.trading_symbol,
+    p.product,
+    p.isin,
+    p.quantity,
+    p.credit_quantity,
+    p.credit_price,
+    p.debit_quantity,
+    p.debit_price,
+    p.carry_forward_credit_quantity,
+    p.carry_forward_credit_price,
+    p.carry_forward_debit_quantity,
+    p.carry_forward_debit_price,
+    p.net_price,
+    p.net_carry_forward_quantity,
+    p.net_carry_forward_price,
+    p.realised_pnl,
+    p.flags,
+    p.day_quantity,
+    p.day_value,
+    p.net_value,
+    c.price,
+    c.priced_on,
+    c.priced_at,
+    c.source AS price_source,
+        CASE
+            WHEN ((p.quantity)::numeric = (0)::numeric) THEN (0)::numeric
+            ELSE ((p.quantity)::numeric * ((c.price)::numeric - (p.net_price)::numeric))
+        END AS unrealised_pnl
+   FROM (public.real_positions p
+     LEFT JOIN LATERAL ( SELECT c_1.price,
+            c_1.priced_on,
+            c_1.priced_at,
+            c_1.source
+           FROM public.closing_prices c_1
+          WHERE (c_1.instrument_key =
+                CASE
+                    WHEN ((p.segment = 'CASH'::text) AND (p.isin IS NOT NULL)) THEN p.isin
+                    ELSE ((p.exchange || ':'::text) || p.trading_symbol)
+                END)
+          ORDER BY c_1.priced_on DESC, c_1.priced_at DESC
+         LIMIT 1) c ON (true));
+
+
+ALTER VIEW public.position_values OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW position_values; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.position_values IS 'view: the positions now, each with its newest price';
+
+
+--
+-- Name: procrastinate_events; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.procrastinate_events (
+    id bigint NOT NULL,
+    job_id bigint NOT NULL,
+    type public.procrastinate_job_event_type,
+    at timestamp with time zone DEFAULT now()
+);
+
+
+ALTER TABLE public.procrastinate_events OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_events_id_seq; Type: SEQUENCE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE SEQUENCE public.procrastinate_events_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+ALTER SEQUENCE public.procrastinate_events_id_seq OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_events_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER SEQUENCE public.procrastinate_events_id_seq OWNED BY public.procrastinate_events.id;
+
+
+--
+-- Name: procrastinate_jobs_id_seq; Type: SEQUENCE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE SEQUENCE public.procrastinate_jobs_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+ALTER SEQUENCE public.procrastinate_jobs_id_seq OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_jobs_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER SEQUENCE public.procrastinate_jobs_id_seq OWNED BY public.procrastinate_jobs.id;
+
+
+--
+-- Name: procrastinate_periodic_defers; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.procrastinate_periodic_defers (
+    id bigint NOT NULL,
+    task_name character varying(128) NOT NULL,
+    defer_timestamp bigint,
+    job_id bigint,
+    periodic_id character varying(128) DEFAULT ''::character varying NOT NULL
+);
+
+
+ALTER TABLE public.procrastinate_periodic_defers OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_periodic_defers_id_seq; Type: SEQUENCE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE SEQUENCE public.procrastinate_periodic_defers_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+
+ALTER SEQUENCE public.procrastinate_periodic_defers_id_seq OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_periodic_defers_id_seq; Type: SEQUENCE OWNED BY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER SEQUENCE public.procrastinate_periodic_defers_id_seq OWNED BY public.procrastinate_periodic_defers.id;
+
+
+--
+-- Name: procrastinate_workers; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.procrastinate_workers (
+    id bigint NOT NULL,
+    last_heartbeat timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+ALTER TABLE public.procrastinate_workers OWNER TO portfolio_scheduler;
+
+--
+-- Name: procrastinate_workers_id_seq; Type: SEQUENCE; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.procrastinate_workers ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.procrastinate_workers_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: users; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.users (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT users_name_check CHECK (((name <> ''::text) AND (length(name) <= 200)))
+);
+
+
+ALTER TABLE public.users OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE users; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.users IS 'control: people';
+
+
+--
+-- Name: procrastinate_events id; Type: DEFAULT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_events ALTER COLUMN id SET DEFAULT nextval('public.procrastinate_events_id_seq'::regclass);
+
+
+--
+-- Name: procrastinate_jobs id; Type: DEFAULT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_jobs ALTER COLUMN id SET DEFAULT nextval('public.procrastinate_jobs_id_seq'::regclass);
+
+
+--
+-- Name: procrastinate_periodic_defers id; Type: DEFAULT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_periodic_defers ALTER COLUMN id SET DEFAULT nextval('public.procrastinate_periodic_defers_id_seq'::regclass);
+
+
+--
+-- Name: account_heads account_heads_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.account_heads
+    ADD CONSTRAINT account_heads_pkey PRIMARY KEY (account_id);
+
+
+--
+-- Name: alembic_version alembic_version_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.alembic_version
+    ADD CONSTRAINT alembic_version_pkey PRIMARY KEY (version_num);
+
+
+--
+-- Name: broker_accounts broker_accounts_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.broker_accounts
+    ADD CONSTRAINT broker_accounts_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: broker_payloads broker_payloads_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.broker_payloads
+    ADD CONSTRAINT broker_payloads_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: closing_prices closing_prices_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.closing_prices
+    ADD CONSTRAINT closing_prices_pkey PRIMARY KEY (instrument_key, priced_on, source);
+
+
+--
+-- Name: current_orders current_orders_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.current_orders
+    ADD CONSTRAINT current_orders_pkey PRIMARY KEY (account_id, broker_order_id);
+
+
+--
+-- Name: holding_changes holding_changes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.holding_changes
+    ADD CONSTRAINT holding_changes_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: install install_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.install
+    ADD CONSTRAINT install_pkey PRIMARY KEY (only_one);
+
+
+--
+-- Name: instruments instruments_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.instruments
+    ADD CONSTRAINT instruments_pkey PRIMARY KEY (exchange, segment, trading_symbol, from_on);
+
+
+--
+-- Name: ledger_events ledger_events_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.ledger_events
+    ADD CONSTRAINT ledger_events_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: market_days market_days_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.market_days
+    ADD CONSTRAINT market_days_pkey PRIMARY KEY (exchange, day_on);
+
+
+--
+-- Name: open_findings open_findings_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.open_findings
+    ADD CONSTRAINT open_findings_pkey PRIMARY KEY (account_id, kind, section, subject);
+
+
+--
+-- Name: order_fills order_fills_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.order_fills
+    ADD CONSTRAINT order_fills_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: order_history order_history_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.order_history
+    ADD CONSTRAINT order_history_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: order_quantity_changes order_quantity_changes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.order_quantity_changes
+    ADD CONSTRAINT order_quantity_changes_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: portfolio_snapshots portfolio_snapshots_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.portfolio_snapshots
+    ADD CONSTRAINT portfolio_snapshots_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: position_changes position_changes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.position_changes
+    ADD CONSTRAINT position_changes_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: procrastinate_events procrastinate_events_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_events
+    ADD CONSTRAINT procrastinate_events_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: procrastinate_jobs procrastinate_jobs_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_jobs
+    ADD CONSTRAINT procrastinate_jobs_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: procrastinate_periodic_defers procrastinate_periodic_defers_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_periodic_defers
+    ADD CONSTRAINT procrastinate_periodic_defers_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: procrastinate_periodic_defers procrastinate_periodic_defers_unique; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_periodic_defers
+    ADD CONSTRAINT procrastinate_periodic_defers_unique UNIQUE (task_name, periodic_id, defer_timestamp);
+
+
+--
+-- Name: procrastinate_workers procrastinate_workers_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_workers
+    ADD CONSTRAINT procrastinate_workers_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: real_holdings real_holdings_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.real_holdings
+    ADD CONSTRAINT real_holdings_pkey PRIMARY KEY (account_id, isin);
+
+
+--
+-- Name: real_positions real_positions_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.real_positions
+    ADD CONSTRAINT real_positions_pkey PRIMARY KEY (account_id, segment, exchange, trading_symbol, product);
+
+
+--
+-- Name: sync_batches sync_batches_account_id_id_key; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.sync_batches
+    ADD CONSTRAINT sync_batches_account_id_id_key UNIQUE (account_id, id);
+
+
+--
+-- Name: sync_batches sync_batches_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.sync_batches
+    ADD CONSTRAINT sync_batches_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: users users_name_key; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_name_key UNIQUE (name);
+
+
+--
+-- Name: users users_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: broker_accounts_due; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX broker_accounts_due ON public.broker_accounts USING btree (planned_through) WHERE (state = ANY (ARRAY['active'::text, 'needs_login'::text]));
+
+
+--
+-- Name: broker_accounts_label; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX broker_accounts_label ON public.broker_accounts USING btree (user_id, label) WHERE (state <> 'closed'::text);
+
+
+--
+-- Name: broker_accounts_ucc; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX broker_accounts_ucc ON public.broker_accounts USING btree (user_id, broker, ucc) WHERE (state <> 'closed'::text);
+
+
+--
+-- Name: broker_payloads_digest; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX broker_payloads_digest ON public.broker_payloads USING btree (account_id, digest);
+
+
+--
+-- Name: current_orders_by_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX current_orders_by_day ON public.current_orders USING btree (account_id, listed_on);
+
+
+--
+-- Name: holding_changes_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX holding_changes_day ON public.holding_changes USING btree (account_id, trading_on);
+
+
+--
+-- Name: holding_changes_line; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX holding_changes_line ON public.holding_changes USING btree (account_id, isin, seq);
+
+
+--
+-- Name: idx_procrastinate_jobs_worker_not_null; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX idx_procrastinate_jobs_worker_not_null ON public.procrastinate_jobs USING btree (worker_id) WHERE ((worker_id IS NOT NULL) AND (status = 'doing'::public.procrastinate_job_status));
+
+
+--
+-- Name: idx_procrastinate_workers_last_heartbeat; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX idx_procrastinate_workers_last_heartbeat ON public.procrastinate_workers USING btree (last_heartbeat);
+
+
+--
+-- Name: instruments_isin; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX instruments_isin ON public.instruments USING btree (isin);
+
+
+--
+-- Name: ledger_events_kind; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX ledger_events_kind ON public.ledger_events USING btree (account_id, kind, trading_on);
+
+
+--
+-- Name: order_fills_by_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX order_fills_by_day ON public.order_fills USING btree (account_id, trading_on);
+
+
+--
+-- Name: order_fills_once; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX order_fills_once ON public.order_fills USING btree (account_id, broker_order_id, broker_trade_id) WHERE (corrects_seq IS NULL);
+
+
+--
+-- Name: order_history_by_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX order_history_by_day ON public.order_history USING btree (account_id, listed_on);
+
+
+--
+-- Name: order_history_once; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX order_history_once ON public.order_history USING btree (account_id, broker_order_id) WHERE (corrects_seq IS NULL);
+
+
+--
+-- Name: order_quantity_changes_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX order_quantity_changes_day ON public.order_quantity_changes USING btree (account_id, trading_on, seq);
+
+
+--
+-- Name: order_quantity_changes_symbol; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX order_quantity_changes_symbol ON public.order_quantity_changes USING btree (account_id, trading_symbol, seq);
+
+
+--
+-- Name: order_quantity_changes_trail; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX order_quantity_changes_trail ON public.order_quantity_changes USING btree (account_id, broker_order_id, seq);
+
+
+--
+-- Name: portfolio_snapshots_revision; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX portfolio_snapshots_revision ON public.portfolio_snapshots USING btree (account_id, trading_on, revision);
+
+
+--
+-- Name: position_changes_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX position_changes_day ON public.position_changes USING btree (account_id, trading_on);
+
+
+--
+-- Name: position_changes_line; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX position_changes_line ON public.position_changes USING btree (account_id, segment, exchange, trading_symbol, product, seq);
+
+
+--
+-- Name: procrastinate_events_job_id_fkey_v1; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX procrastinate_events_job_id_fkey_v1 ON public.procrastinate_events USING btree (job_id);
+
+
+--
+-- Name: procrastinate_jobs_id_lock_idx_v1; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX procrastinate_jobs_id_lock_idx_v1 ON public.procrastinate_jobs USING btree (id, lock) WHERE (status = ANY (ARRAY['todo'::public.procrastinate_job_status, 'doing'::public.procrastinate_job_status]));
+
+
+--
+-- Name: procrastinate_jobs_lock_idx_v1; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX procrastinate_jobs_lock_idx_v1 ON public.procrastinate_jobs USING btree (lock) WHERE (status = 'doing'::public.procrastinate_job_status);
+
+
+--
+-- Name: procrastinate_jobs_priority_idx_v1; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX procrastinate_jobs_priority_idx_v1 ON public.procrastinate_jobs USING btree (priority DESC, id) WHERE (status = 'todo'::public.procrastinate_job_status);
+
+
+--
+-- Name: procrastinate_jobs_queue_name_idx_v1; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX procrastinate_jobs_queue_name_idx_v1 ON public.procrastinate_jobs USING btree (queue_name);
+
+
+--
+-- Name: procrastinate_jobs_queueing_lock_idx_v1; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX procrastinate_jobs_queueing_lock_idx_v1 ON public.procrastinate_jobs USING btree (queueing_lock) WHERE (status = 'todo'::public.procrastinate_job_status);
+
+
+--
+-- Name: procrastinate_periodic_defers_job_id_fkey_v1; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX procrastinate_periodic_defers_job_id_fkey_v1 ON public.procrastinate_periodic_defers USING btree (job_id);
+
+
+--
+-- Name: sync_batches_by_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX sync_batches_by_day ON public.sync_batches USING btree (account_id, trading_on, finished_at);
+
+
+--
+-- Name: sync_batches_one_open; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX sync_batches_one_open ON public.sync_batches USING btree (account_id) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
+
+
+--
+-- Name: sync_batches_slot; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX sync_batches_slot ON public.sync_batches USING btree (account_id, slot_at) WHERE (slot_at IS NOT NULL);
+
+
+--
+-- Name: sync_batches batches_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER batches_stay BEFORE DELETE OR TRUNCATE ON public.sync_batches FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('batches are kept');
+
+ALTER TABLE public.sync_batches ENABLE ALWAYS TRIGGER batches_stay;
+
+
+--
+-- Name: sync_batches batches_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER batches_stay_rows BEFORE DELETE ON public.sync_batches FOR EACH ROW EXECUTE FUNCTION public.refuse_change('batches are kept');
+
+ALTER TABLE public.sync_batches ENABLE ALWAYS TRIGGER batches_stay_rows;
+
+
+--
+-- Name: broker_payloads facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.broker_payloads FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.broker_payloads ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: holding_changes facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.holding_changes FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.holding_changes ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: install facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.install FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.install ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: ledger_events facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_events FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.ledger_events ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: order_fills facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.order_fills FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.order_fills ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: order_history facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.order_history FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.order_history ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: order_quantity_changes facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.order_quantity_changes FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.order_quantity_changes ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: portfolio_snapshots facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.portfolio_snapshots FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.portfolio_snapshots ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: position_changes facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.position_changes FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.position_changes ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: broker_payloads facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.broker_payloads FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.broker_payloads ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: holding_changes facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.holding_changes FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.holding_changes ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: install facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.install FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.install ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: ledger_events facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.ledger_events FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.ledger_events ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: order_fills facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.order_fills FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.order_fills ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: order_history facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.order_history FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.order_history ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: order_quantity_changes facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.order_quantity_changes FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.order_quantity_changes ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: portfolio_snapshots facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.portfolio_snapshots FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.portfolio_snapshots ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: position_changes facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.position_changes FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.position_changes ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: sync_batches finished_batches_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER finished_batches_stay BEFORE UPDATE ON public.sync_batches FOR EACH ROW WHEN ((old.status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text]))) EXECUTE FUNCTION public.refuse_change('a finished batch is frozen');
+
+ALTER TABLE public.sync_batches ENABLE ALWAYS TRIGGER finished_batches_stay;
+
+
+--
+-- Name: procrastinate_jobs procrastinate_jobs_notify_queue_job_aborted_v1; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER procrastinate_jobs_notify_queue_job_aborted_v1 AFTER UPDATE OF abort_requested ON public.procrastinate_jobs FOR EACH ROW WHEN (((old.abort_requested = false) AND (new.abort_requested = true) AND (new.status = 'doing'::public.procrastinate_job_status))) EXECUTE FUNCTION public.procrastinate_notify_queue_abort_job_v1();
+
+
+--
+-- Name: procrastinate_jobs procrastinate_jobs_notify_queue_job_inserted_v1; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER procrastinate_jobs_notify_queue_job_inserted_v1 AFTER INSERT ON public.procrastinate_jobs FOR EACH ROW WHEN ((new.status = 'todo'::public.procrastinate_job_status)) EXECUTE FUNCTION public.procrastinate_notify_queue_job_inserted_v1();
+
+
+--
+-- Name: procrastinate_jobs procrastinate_trigger_abort_requested_events_v1; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER procrastinate_trigger_abort_requested_events_v1 AFTER UPDATE OF abort_requested ON public.procrastinate_jobs FOR EACH ROW WHEN ((new.abort_requested = true)) EXECUTE FUNCTION public.procrastinate_trigger_abort_requested_events_procedure_v1();
+
+
+--
+-- Name: procrastinate_jobs procrastinate_trigger_delete_jobs_v1; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER procrastinate_trigger_delete_jobs_v1 BEFORE DELETE ON public.procrastinate_jobs FOR EACH ROW EXECUTE FUNCTION public.procrastinate_unlink_periodic_defers_v1();
+
+
+--
+-- Name: procrastinate_jobs procrastinate_trigger_scheduled_events_v1; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER procrastinate_trigger_scheduled_events_v1 AFTER INSERT OR UPDATE ON public.procrastinate_jobs FOR EACH ROW WHEN (((new.scheduled_at IS NOT NULL) AND (new.status = 'todo'::public.procrastinate_job_status))) EXECUTE FUNCTION public.procrastinate_trigger_function_scheduled_events_v1();
+
+
+--
+-- Name: procrastinate_jobs procrastinate_trigger_status_events_insert_v1; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER procrastinate_trigger_status_events_insert_v1 AFTER INSERT ON public.procrastinate_jobs FOR EACH ROW WHEN ((new.status = 'todo'::public.procrastinate_job_status)) EXECUTE FUNCTION public.procrastinate_trigger_function_status_events_insert_v1();
+
+
+--
+-- Name: procrastinate_jobs procrastinate_trigger_status_events_update_v1; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER procrastinate_trigger_status_events_update_v1 AFTER UPDATE OF status ON public.procrastinate_jobs FOR EACH ROW EXECUTE FUNCTION public.procrastinate_trigger_function_status_events_update_v1();
+
+
+--
+-- Name: account_heads account_heads_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.account_heads
+    ADD CONSTRAINT account_heads_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: broker_accounts broker_accounts_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.broker_accounts
+    ADD CONSTRAINT broker_accounts_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+
+--
+-- Name: broker_payloads broker_payloads_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.broker_payloads
+    ADD CONSTRAINT broker_payloads_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: current_orders current_orders_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.current_orders
+    ADD CONSTRAINT current_orders_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: holding_changes holding_changes_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.holding_changes
+    ADD CONSTRAINT holding_changes_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: ledger_events ledger_events_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.ledger_events
+    ADD CONSTRAINT ledger_events_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: open_findings open_findings_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.open_findings
+    ADD CONSTRAINT open_findings_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: order_fills order_fills_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.order_fills
+    ADD CONSTRAINT order_fills_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: order_history order_history_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.order_history
+    ADD CONSTRAINT order_history_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: order_quantity_changes order_quantity_changes_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.order_quantity_changes
+    ADD CONSTRAINT order_quantity_changes_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: portfolio_snapshots portfolio_snapshots_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.portfolio_snapshots
+    ADD CONSTRAINT portfolio_snapshots_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: position_changes position_changes_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.position_changes
+    ADD CONSTRAINT position_changes_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: procrastinate_events procrastinate_events_job_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_events
+    ADD CONSTRAINT procrastinate_events_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.procrastinate_jobs(id) ON DELETE CASCADE;
+
+
+--
+-- Name: procrastinate_jobs procrastinate_jobs_worker_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_jobs
+    ADD CONSTRAINT procrastinate_jobs_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.procrastinate_workers(id) ON DELETE SET NULL;
+
+
+--
+-- Name: procrastinate_periodic_defers procrastinate_periodic_defers_job_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.procrastinate_periodic_defers
+    ADD CONSTRAINT procrastinate_periodic_defers_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.procrastinate_jobs(id);
+
+
+--
+-- Name: real_holdings real_holdings_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.real_holdings
+    ADD CONSTRAINT real_holdings_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: real_positions real_positions_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.real_positions
+    ADD CONSTRAINT real_positions_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: sync_batches sync_batches_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.sync_batches
+    ADD CONSTRAINT sync_batches_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: SCHEMA public; Type: ACL; Schema: -; Owner: pg_database_owner
+--
+
+REVOKE USAGE ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO portfolio_scheduler_api;
+GRANT USAGE ON SCHEMA public TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION guard_fact(guarded regclass); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.guard_fact(guarded regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.guard_fact(guarded regclass) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.guard_fact(guarded regclass) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION guard_finished_batches(guarded regclass); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.guard_finished_batches(guarded regclass) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.guard_finished_batches(guarded regclass) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.guard_finished_batches(guarded regclass) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_cancel_job_v1(job_id bigint, abort boolean, delete_job boolean) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_defer_jobs_v1(jobs public.procrastinate_job_to_defer_v1[]); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_defer_jobs_v1(jobs public.procrastinate_job_to_defer_v1[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_defer_jobs_v1(jobs public.procrastinate_job_to_defer_v1[]) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_defer_jobs_v1(jobs public.procrastinate_job_to_defer_v1[]) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_defer_periodic_job_v2(_queue_name character varying, _lock character varying, _queueing_lock character varying, _task_name character varying, _priority integer, _periodic_id character varying, _defer_timestamp bigint, _args jsonb); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_defer_periodic_job_v2(_queue_name character varying, _lock character varying, _queueing_lock character varying, _task_name character varying, _priority integer, _periodic_id character varying, _defer_timestamp bigint, _args jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_defer_periodic_job_v2(_queue_name character varying, _lock character varying, _queueing_lock character varying, _task_name character varying, _priority integer, _periodic_id character varying, _defer_timestamp bigint, _args jsonb) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_defer_periodic_job_v2(_queue_name character varying, _lock character varying, _queueing_lock character varying, _task_name character varying, _priority integer, _periodic_id character varying, _defer_timestamp bigint, _args jsonb) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: TABLE procrastinate_jobs; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.procrastinate_jobs TO portfolio_scheduler_worker;
+GRANT INSERT ON TABLE public.procrastinate_jobs TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN procrastinate_jobs.id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(id) ON TABLE public.procrastinate_jobs TO portfolio_scheduler_api;
+
+
+--
+-- Name: FUNCTION procrastinate_fetch_job_v2(target_queue_names character varying[], p_worker_id bigint); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_fetch_job_v2(target_queue_names character varying[], p_worker_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_fetch_job_v2(target_queue_names character varying[], p_worker_id bigint) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_fetch_job_v2(target_queue_names character varying[], p_worker_id bigint) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_finish_job_v1(job_id bigint, end_status public.procrastinate_job_status, delete_job boolean); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_finish_job_v1(job_id bigint, end_status public.procrastinate_job_status, delete_job boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_finish_job_v1(job_id bigint, end_status public.procrastinate_job_status, delete_job boolean) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_finish_job_v1(job_id bigint, end_status public.procrastinate_job_status, delete_job boolean) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_notify_queue_abort_job_v1(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_notify_queue_abort_job_v1() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_notify_queue_abort_job_v1() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_notify_queue_abort_job_v1() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_notify_queue_job_inserted_v1(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_notify_queue_job_inserted_v1() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_notify_queue_job_inserted_v1() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_notify_queue_job_inserted_v1() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_prune_stalled_workers_v1(seconds_since_heartbeat double precision); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_prune_stalled_workers_v1(seconds_since_heartbeat double precision) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_prune_stalled_workers_v1(seconds_since_heartbeat double precision) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_prune_stalled_workers_v1(seconds_since_heartbeat double precision) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_register_worker_v1(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_register_worker_v1() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_register_worker_v1() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_register_worker_v1() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_retry_job_v1(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_retry_job_v1(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_retry_job_v1(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_retry_job_v1(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_retry_job_v2(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_retry_job_v2(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_retry_job_v2(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_retry_job_v2(job_id bigint, retry_at timestamp with time zone, new_priority integer, new_queue_name character varying, new_lock character varying) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_trigger_abort_requested_events_procedure_v1(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_trigger_abort_requested_events_procedure_v1() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_trigger_abort_requested_events_procedure_v1() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_trigger_abort_requested_events_procedure_v1() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_trigger_function_scheduled_events_v1(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_trigger_function_scheduled_events_v1() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_trigger_function_scheduled_events_v1() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_trigger_function_scheduled_events_v1() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_trigger_function_status_events_insert_v1(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_trigger_function_status_events_insert_v1() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_trigger_function_status_events_insert_v1() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_trigger_function_status_events_insert_v1() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_trigger_function_status_events_update_v1(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_trigger_function_status_events_update_v1() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_trigger_function_status_events_update_v1() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_trigger_function_status_events_update_v1() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_unlink_periodic_defers_v1(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_unlink_periodic_defers_v1() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_unlink_periodic_defers_v1() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_unlink_periodic_defers_v1() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_unregister_worker_v1(worker_id bigint); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_unregister_worker_v1(worker_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_unregister_worker_v1(worker_id bigint) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_unregister_worker_v1(worker_id bigint) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION procrastinate_update_heartbeat_v1(worker_id bigint); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.procrastinate_update_heartbeat_v1(worker_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.procrastinate_update_heartbeat_v1(worker_id bigint) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.procrastinate_update_heartbeat_v1(worker_id bigint) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION refuse_change(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.refuse_change() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.refuse_change() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.refuse_change() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: TABLE account_heads; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.account_heads TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.account_heads TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE alembic_version; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.alembic_version TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.alembic_version TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE broker_accounts; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.broker_accounts TO portfolio_scheduler_worker;
+
+
+--
+-- Name: COLUMN broker_accounts.id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.user_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(user_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.broker; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(broker) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.broker_account_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(broker_account_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.ucc; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(ucc) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.label; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(label) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.login; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(login) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.segments; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(segments) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.token_expires_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(token_expires_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.schedules; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(schedules) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.state; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(state) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.planned_through; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(planned_through) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.created_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(created_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE broker_payloads; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.broker_payloads TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.broker_payloads TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE closing_prices; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.closing_prices TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.closing_prices TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE ledger_events; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.ledger_events TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.ledger_events TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE sync_batches; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.sync_batches TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.sync_batches TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE coverage; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.coverage TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.coverage TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE current_orders; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.current_orders TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.current_orders TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE holding_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.holding_changes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.holding_changes TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE real_holdings; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.real_holdings TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.real_holdings TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE holding_values; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.holding_values TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.holding_values TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE install; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.install TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.install TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE instruments; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.instruments TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.instruments TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE market_days; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.market_days TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.market_days TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE open_findings; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.open_findings TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.open_findings TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE order_fills; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.order_fills TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.order_fills TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE order_history; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.order_history TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.order_history TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE order_quantity_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.order_quantity_changes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.order_quantity_changes TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE portfolio_snapshots; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.portfolio_snapshots TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.portfolio_snapshots TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE position_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.position_changes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.position_changes TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE real_positions; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.real_positions TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.real_positions TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE position_values; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.position_values TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.position_values TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE procrastinate_events; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.procrastinate_events TO portfolio_scheduler_worker;
+GRANT INSERT ON TABLE public.procrastinate_events TO portfolio_scheduler_api;
+
+
+--
+-- Name: SEQUENCE procrastinate_events_id_seq; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT USAGE ON SEQUENCE public.procrastinate_events_id_seq TO portfolio_scheduler_worker;
+GRANT USAGE ON SEQUENCE public.procrastinate_events_id_seq TO portfolio_scheduler_api;
+
+
+--
+-- Name: SEQUENCE procrastinate_jobs_id_seq; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT USAGE ON SEQUENCE public.procrastinate_jobs_id_seq TO portfolio_scheduler_worker;
+GRANT USAGE ON SEQUENCE public.procrastinate_jobs_id_seq TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE procrastinate_periodic_defers; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.procrastinate_periodic_defers TO portfolio_scheduler_worker;
+
+
+--
+-- Name: SEQUENCE procrastinate_periodic_defers_id_seq; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT USAGE ON SEQUENCE public.procrastinate_periodic_defers_id_seq TO portfolio_scheduler_worker;
+
+
+--
+-- Name: TABLE procrastinate_workers; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.procrastinate_workers TO portfolio_scheduler_worker;
+
+
+--
+-- Name: SEQUENCE procrastinate_workers_id_seq; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT USAGE ON SEQUENCE public.procrastinate_workers_id_seq TO portfolio_scheduler_worker;
+
+
+--
+-- Name: TABLE users; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.users TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.users TO portfolio_scheduler_api;
+
+
+--
+-- PostgreSQL database dump complete
+--
+
+\unrestrict schema
+
