@@ -1,7 +1,8 @@
-"""One simulated account: its logins, what it holds, today's orders, and the agenda of what will still happen to it.
+"""One simulated account: its logins, what it holds, today's orders, and the agenda of what will still happen to
+it.
 
-Accounts do not meet each other, so each walks through time by itself, when somebody asks for it: thousands cost nothing
-until they are looked at, and the result is the same whenever one looks.
+Accounts do not meet each other, so each walks through time by itself, when somebody asks for it: thousands cost
+nothing until they are looked at, and the result is the same whenever one looks.
 """
 
 from base64 import b32encode
@@ -68,6 +69,7 @@ class Account:
         self.seed = seed
         self.instruments = instruments
         self.quirks = quirks
+        self.now = 0  # how far it has walked, a wall second
         self.cash = ZERO  # rupees at the start of the day
         self.holdings: dict[str, Holding] = {}  # by ISIN
         self.positions: dict[PositionKey, Position] = {}
@@ -79,6 +81,12 @@ class Account:
         self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
         self._agenda_count = 0
         self._id_count = 0
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The segments the owner has activated."""
+        has_contracts = any(key.segment == "FNO" for key in self.positions)
+        return ("CASH", "FNO") if has_contracts or self.login.kind == "trader" else ("CASH",)
 
     def random(self, what: str) -> Random:
         """A source of chance for one purpose, the same for the same seed whatever happened before."""
@@ -95,6 +103,7 @@ class Account:
             at, _, act = heappop(self._agenda)
             self.cached.clear()
             act(at)
+        self.now = now
 
     def next_id(self, length: int = 12) -> str:
         """Upper-case letters and digits, different each time, the same for the same seed."""
@@ -145,7 +154,9 @@ class Account:
         offered = sum(
             order.remaining_quantity
             for order in self.orders.values()
-            if order.is_working and order.ticket.isin == isin and order.ticket.transaction_type == "SELL"
+            if order.is_working
+            and order.ticket.isin == isin
+            and order.ticket.transaction_type == "SELL"
             and order.ticket.product == "CNC"
         )
         return held + self.deliveries().get(isin, Delivery()).net - offered

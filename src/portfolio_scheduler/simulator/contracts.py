@@ -113,9 +113,8 @@ class Contracts:
     def _option_paise(contract: Contract, spot: int, days_left: int) -> int:
         strike = contract.strike * 100
         intrinsic = max(spot - strike if contract.kind == "CE" else strike - spot, 0)
-        at_the_money = (
-            spot * UNDERLYINGS[contract.underlying].volatility_permille * isqrt(days_left * 1_000_000 // 365) // 1_000_000
-        )
+        root_of_time = isqrt(days_left * 1_000_000 // 365)  # thousandths of the root of a year
+        at_the_money = spot * UNDERLYINGS[contract.underlying].volatility_permille * root_of_time // 1_000_000
         if at_the_money == 0:
             return intrinsic
         return intrinsic + int(at_the_money**3 // (at_the_money + abs(spot - strike)) ** 2)

@@ -1,5 +1,5 @@
-"""What can happen to an order: placed, acknowledged, filled, amended, cancelled, rejected. Scripts and people over HTTP use
-the same acts."""
+"""What can happen to an order: placed, acknowledged, filled, amended, cancelled, rejected. Scripts and people over
+HTTP use the same acts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -102,7 +102,8 @@ def refusal(account: Account, ticket: Ticket, at: int) -> str | None:
         return None if account.sellable(ticket.isin) >= 0 else "Order rejected: insufficient holdings"
     price = ticket.price or account.price(ticket, at)
     share = {"CNC": Decimal(1), "MIS": MIS_SHARE}.get(ticket.product, Decimal("0.12"))
-    return "Order rejected: insufficient funds" if price * ticket.quantity * share > margins(account).available else None
+    needed = price * ticket.quantity * share
+    return "Order rejected: insufficient funds" if needed > margins(account).available else None
 
 
 def is_open(account: Account, at: int) -> bool:

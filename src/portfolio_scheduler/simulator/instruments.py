@@ -1,5 +1,5 @@
-"""What can be traded: the stocks on NSE and BSE, the two indices and the listed contracts; their prices; and the instruments
-file that Groww offers for download."""
+"""What can be traded: the stocks on NSE and BSE, the two indices and the listed contracts; their prices; and the
+instruments file that Groww offers for download."""
 
 import csv
 import io
@@ -12,10 +12,11 @@ from portfolio_scheduler.simulator.market import INDEX_LEVELS, DayPrices, Market
 
 # The documented columns and the two more that the real file has.
 COLUMNS = (
-    "exchange,exchange_token,trading_symbol,groww_symbol,name,instrument_type,segment,series,isin,underlying_symbol,"
-    "underlying_exchange_token,expiry_date,strike_price,lot_size,tick_size,freeze_quantity,is_reserved,buy_allowed,"
-    "sell_allowed,internal_trading_symbol,is_intraday"
-).split(",")
+    "exchange", "exchange_token", "trading_symbol", "groww_symbol", "name", "instrument_type", "segment",
+    "series", "isin", "underlying_symbol", "underlying_exchange_token", "expiry_date", "strike_price",
+    "lot_size", "tick_size", "freeze_quantity", "is_reserved", "buy_allowed", "sell_allowed",
+    "internal_trading_symbol", "is_intraday",
+)  # fmt: skip
 STOCK_EXCHANGES = ("NSE", "BSE")
 FIRST_TOKEN = {"NSE": 1001, "BSE": 500_001}
 

@@ -1,5 +1,5 @@
-"""What a caller can choose about a simulated Groww: how many accounts, from which seed, at which date, and the habits of the
-server that nobody outside Groww knows for sure."""
+"""What a caller can choose about a simulated Groww: how many accounts, from which seed, at which date, and the
+habits of the server that nobody outside Groww knows for sure."""
 
 from dataclasses import dataclass, field
 from datetime import date

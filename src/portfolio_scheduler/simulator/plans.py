@@ -1,4 +1,5 @@
-"""What the kinds of account do on a day. Each plan is made before the open from the account's state and the seed alone."""
+"""What the kinds of account do on a day. Each plan is made before the open from the account's state and the seed
+alone."""
 
 from collections.abc import Callable
 from datetime import date, timedelta

@@ -43,7 +43,7 @@ class Position:
         closing = 0 if self.quantity * change >= 0 else min(abs(self.quantity), abs(change))
         if closing:
             sign = 1 if self.quantity > 0 else -1
-            self.realised += (price - self.entry_price) * closing * sign
+            self.realised += ((price - self.entry_price) * closing * sign).quantize(Decimal("0.0001"))
             self.quantity -= closing * sign
             change += closing * sign
         if change:

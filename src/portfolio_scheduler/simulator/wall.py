@@ -1,5 +1,5 @@
-"""Time as the simulator counts it: whole seconds of the wall clock in India since 1970, because every rule of the exchange
-is a wall-clock rule and integers are cheap to compare."""
+"""Time as the simulator counts it: whole seconds of the wall clock in India since 1970, because every rule of the
+exchange is a wall-clock rule and integers are cheap to compare."""
 
 from datetime import UTC, date, datetime
 from functools import lru_cache

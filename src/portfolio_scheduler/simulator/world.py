@@ -9,7 +9,7 @@ from portfolio_scheduler.simulator import plans
 from portfolio_scheduler.simulator.accounts import Account, Login, make_login
 from portfolio_scheduler.simulator.instruments import Instruments
 from portfolio_scheduler.simulator.market import Market
-from portfolio_scheduler.simulator.options import SimulatorOptions
+from portfolio_scheduler.simulator.options import Quirks, SimulatorOptions
 from portfolio_scheduler.simulator.sessions import start_session
 from portfolio_scheduler.simulator.wall import date_of, instant_of, wall_at, wall_of
 
@@ -31,6 +31,7 @@ class World:
         ]
         self.number_of_key = {login.api_key: login.number for login in self.logins}
         self._accounts: dict[int, Account] = {}
+        self._quirks = options.quirks
 
     def _opening_day(self) -> date:
         days, options = self.market.days, self.options
@@ -38,6 +39,17 @@ class World:
         wanted = options.opened_on or days.back(options.on, sessions)
         opened_on = days.at_or_after(wanted)
         return opened_on if opened_on is not None else days.last
+
+    @property
+    def quirks(self) -> Quirks:
+        return self._quirks
+
+    @quirks.setter
+    def quirks(self, quirks: Quirks) -> None:
+        self._quirks = quirks
+        for account in self._accounts.values():
+            account.quirks = quirks
+            account.cached.clear()
 
     @property
     def clock(self) -> Clock:
@@ -56,8 +68,9 @@ class World:
         """Move the time forward; what is due in between happens when an account is next looked at, in order."""
         if at.tzinfo is None:
             raise InvalidInput(f"The time {at} has no offset; write it like 2026-04-24T16:00:00+05:30.")
-        if at < self._clock.now():
-            raise InvalidInput(f"The clock only goes forward: {at.isoformat()} is before {self._clock.now().isoformat()}.")
+        now = self._clock.now()
+        if at < now:
+            raise InvalidInput(f"The clock only goes forward: {at.isoformat()} is before {now.isoformat()}.")
         self._clock.set(at)
 
     def set_ticking(self, *, ticking: bool) -> None:
@@ -82,7 +95,7 @@ class World:
         return account
 
     def _make_account(self, login: Login) -> Account:
-        account = Account(login, self.options.seed, self.instruments, self.options.quirks)
+        account = Account(login, self.options.seed, self.instruments, self.quirks)
         load = self.options.load
         if load is None:
             found, plan = plans.KINDS[login.kind]
