@@ -5,6 +5,7 @@ import sys
 import typer
 
 from portfolio_scheduler import __version__
+from portfolio_scheduler.cli.simulator import simulator
 from portfolio_scheduler.errors import PortfolioSchedulerError
 
 app = typer.Typer(
@@ -20,6 +21,9 @@ app = typer.Typer(
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+app.command()(simulator)
 
 
 def main() -> None:

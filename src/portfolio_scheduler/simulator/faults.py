@@ -1,0 +1,134 @@
+"""Faults on demand: a test says what goes wrong with the next matching calls."""
+
+import asyncio
+import gzip
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+from portfolio_scheduler.simulator.answers import JSON, Answer, failure, gateway_refusal
+
+Kind = Literal[
+    "status", "failure", "gateway", "html", "empty", "null_payload", "truncated", "cut", "drop", "delay", "drip",
+    "endless", "raw", "redirect", "gzip_bomb",
+]  # fmt: skip
+GZIP_BOMB_BYTES = 1 << 30
+# With these the call has taken effect and only its answer suffers; with all others it never reached the service.
+SPOILS_ANSWER = frozenset({"truncated", "cut", "drop", "delay", "drip", "endless"})
+
+
+class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What goes wrong, with which calls, and how often."""
+
+    kind: Kind
+    path: str = "/v1"  # calls whose path begins so
+    method: str | None = None
+    api_key: str | None = None  # only calls of the account with this key
+    account: int | None = None  # the same by number
+    times: int | None = 1  # None: until cleared
+    after: int = 0  # let so many matching calls pass first
+    status: int | None = None
+    code: str = "GA000"
+    message: str = "Something went wrong."
+    body: str | None = None  # text of a raw answer, or `body_base64`
+    body_base64: bytes | None = None
+    content_type: str = JSON
+    headers: dict[str, str] = {}
+    seconds: float = 0  # of `delay`, and between the bytes of `drip`
+
+    def matches(self, method: str, path: str, number: int | None) -> bool:
+        return (
+            path.startswith(self.path)
+            and (self.method is None or self.method == method)
+            and (self.account is None or self.account == number)
+        )
+
+
+class Faults:
+    def __init__(self) -> None:
+        self.waiting: list[Fault] = []
+
+    def next_for(self, method: str, path: str, number: int | None) -> Fault | None:
+        """The fault for this call, counted down."""
+        for fault in self.waiting:
+            if not fault.matches(method, path, number):
+                continue
+            if fault.after > 0:
+                fault.after -= 1
+                continue
+            if fault.times is not None:
+                fault.times -= 1
+                if fault.times <= 0:
+                    self.waiting.remove(fault)
+            return fault
+        return None
+
+
+async def spoil(fault: Fault, request: web.BaseRequest, answer: Answer) -> web.StreamResponse | Answer:
+    """The call's answer with the fault in it."""
+    match fault.kind:
+        case "delay":
+            await asyncio.sleep(fault.seconds)
+            return answer
+        case "drop":
+            return _drop(request)
+        case "cut" | "drip" | "endless":
+            return await _stream(fault, request, answer)
+        case _:
+            return _replacement(fault, answer)
+
+
+def _replacement(fault: Fault, answer: Answer) -> Answer:
+    status = fault.status
+    match fault.kind:
+        case "status" | "raw":
+            body = fault.body_base64 if fault.body_base64 is not None else (fault.body or "").encode()
+            return Answer(body, status or 200, fault.content_type, fault.headers)
+        case "failure":
+            return failure(status or 200, fault.code, fault.message)._replace(headers=fault.headers)
+        case "gateway":
+            return gateway_refusal(status or 401, fault.code, fault.message)._replace(headers=fault.headers)
+        case "html":
+            page = f"<html><head><title>{status or 502}</title></head><body>{fault.message}</body></html>"
+            return Answer(page.encode(), status or 502, "text/html", fault.headers)
+        case "empty":
+            return Answer(b"", status or 200, fault.content_type, fault.headers)
+        case "null_payload":
+            return Answer(b'{"status":"SUCCESS","payload":null}', status or 200)
+        case "truncated":
+            return answer._replace(body=answer.body[: len(answer.body) // 2])
+        case "redirect":
+            return Answer(b"", status or 302, fault.content_type, fault.headers)
+        case _:
+            packed = gzip.compress(bytes(GZIP_BOMB_BYTES), 1, mtime=0)
+            return Answer(packed, 200, JSON, {"Content-Encoding": "gzip"})
+
+
+def _drop(request: web.BaseRequest) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def _stream(fault: Fault, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+    """Answers that begin well and never end well."""
+    response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+    if fault.kind != "endless":
+        response.content_length = len(answer.body)
+    await response.prepare(request)
+    try:
+        if fault.kind == "cut":
+            await response.write(answer.body[: len(answer.body) // 2])
+            _drop(request)
+        elif fault.kind == "drip":
+            for place in range(len(answer.body)):
+                await response.write(answer.body[place : place + 1])
+                await asyncio.sleep(fault.seconds)
+        else:
+            while True:
+                await response.write(b" " * 65_536)
+                await asyncio.sleep(fault.seconds)
+    except ConnectionError:
+        _drop(request)
+    return response
