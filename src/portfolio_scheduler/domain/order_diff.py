@@ -117,7 +117,7 @@ def steps(known: KnownOrder, seen: Order, trading_on: date) -> Iterator[OrderCha
     now = before
     for i, kind in enumerate(kinds):
         # What the broker says besides rides along with the last step and is no event of its own.
-        names = STEP_FIELDS[kind] + (BESIDE if i == len(kinds) - 1 else ())
+        names = STEP_FIELDS[kind] + ((*BESIDE, "average_fill_price") if i == len(kinds) - 1 else ())
         after = replace(now, **{name: getattr(seen, name) for name in names})
         yield _fill_change(now, after, trading_on) if kind == ADDED else _change(kind, now, after, trading_on)
         now = after
