@@ -1,0 +1,296 @@
+"""The one way out to a broker: a client per account that can send nothing but the requests on its list.
+
+Deadline, size, redirects, rate and retries are dealt with here, and aiohttp's exceptions end here. What an answer means
+is the broker's business: it hands in a `judge`.
+"""
+
+import asyncio
+import random
+import re
+import ssl
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from msgspec import Struct
+from yarl import URL
+
+from portfolio_scheduler.brokers.budget import Budget, Rate
+from portfolio_scheduler.clock import Clock
+from portfolio_scheduler.errors import (
+    BrokerAnswerUnknown,
+    BrokerError,
+    BrokerThrottled,
+    BrokerUnavailable,
+    NotAllowed,
+    SetupProblem,
+)
+from portfolio_scheduler.log import logger
+
+Judge = Callable[[int, bytes, str], BrokerError | None]
+"""(HTTP status, body, call) → what is wrong with the answer, or None. Errors with `retryable` are tried again."""
+
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """A request that may be sent, and the class of the rate budget it counts in."""
+
+    method: str
+    path: re.Pattern[str]
+    kind: str
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """Limits of one client."""
+
+    deadline_seconds: float = 15.0  # one request, from asking for a connection to the last byte
+    body_limit_bytes: int = 5 * 1024 * 1024  # after decompression
+    connections: int = 4  # requests in flight
+    attempts: int = 5  # requests for one answer
+    backoff_seconds: float = 2.0  # doubles each time; the actual wait is random between 0 and it
+    backoff_limit_seconds: float = 60.0
+    patience_seconds: float = 300.0  # one answer with all its retries; also the sum of all waits for 429s
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """An answer as it came, with what is wrong with it."""
+
+    status: int
+    body: bytes
+    problem: BrokerError | None = None
+    retry_after_seconds: float | None = None
+
+
+class Http:
+    """HTTP client of one account. Use as a context manager."""
+
+    def __init__(
+        self,
+        base_url: str,
+        routes: Sequence[Route],
+        rates: Mapping[str, Rate],
+        clock: Clock,
+        *,
+        headers: Mapping[str, str],
+        policy: Policy | None = None,
+    ) -> None:
+        self._base = checked_base(base_url)
+        self._routes = tuple(routes)
+        self._clock = clock
+        self._policy = policy or Policy()
+        self._budget = Budget(rates, clock)
+        self._slots = asyncio.Semaphore(self._policy.connections)
+        self._headers = {"Accept-Encoding": "gzip", "User-Agent": "portfolio-scheduler", **headers}
+        self._session: aiohttp.ClientSession | None = None
+        self._given_up_until = float("-inf")  # a throttled account is left alone until then
+        self._log = logger()
+
+    def __repr__(self) -> str:
+        return f"Http({urlsplit(self._base).hostname!r})"
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._policy.connections),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self._policy.deadline_seconds),
+            headers=self._headers,
+            auto_decompress=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        call: str,
+        judge: Judge,
+        headers: Mapping[str, str],
+        query: str = "",
+        body: bytes | None = None,
+        waits_for_429: bool = True,
+    ) -> Reply:
+        """One answer, with its retries. `path` and `query` are percent-encoded; anything off the list is `NotAllowed`.
+
+        Retried are timeouts, broken connections and whatever `judge` finds `retryable`. An answer that stays bad comes
+        back with its problem; no answer at all raises `BrokerUnavailable`, a refusal to follow or read one
+        `BrokerAnswerUnknown`, a pause longer than our patience `BrokerThrottled`.
+        """
+        route = self._route(method, path)
+        url = URL(f"{self._base}{path}?{query}" if query else self._base + path, encoded=True)
+        for value in headers.values():
+            if not _HEADER_VALUE.fullmatch(value):
+                raise NotAllowed("A header value may only hold printable ASCII characters.")
+        started = self._clock.monotonic()
+        attempt = 0
+        while True:
+            reply: Reply | None = None
+            self._check_given_up(call)
+            try:
+                async with self._slots, self._budget.turn(route.kind):
+                    reply = await self._once(method, url, call, judge, headers, body)
+                problem = reply.problem
+            except BrokerUnavailable as unreached:
+                problem = unreached
+            if problem is None or not problem.retryable:
+                self._budget.succeeded()
+                assert reply is not None
+                return reply
+            if isinstance(problem, BrokerThrottled):
+                if not waits_for_429:
+                    raise problem
+                self._pause(problem)
+                continue
+            attempt += 1
+            delay = min(self._policy.backoff_seconds * 2 ** (attempt - 1), self._policy.backoff_limit_seconds)
+            delay *= random.random()  # noqa: S311
+            spent = self._clock.monotonic() - started
+            if attempt >= self._policy.attempts or spent + delay > self._policy.patience_seconds:
+                if reply is None:
+                    raise problem
+                return reply
+            self._log.info("broker call is tried again", call=call, attempt=attempt, problem=type(problem).__name__)
+            await self._clock.sleep(delay)
+
+    def _route(self, method: str, path: str) -> Route:
+        for route in self._routes:
+            if route.method == method and route.path.fullmatch(path):
+                return route
+        raise NotAllowed(f"{method} {path.partition('?')[0][:60]!r} is not on the list of requests we send.")
+
+    def _pause(self, problem: BrokerThrottled) -> None:
+        """Hold the account, or give up when it would take longer than we wait. Calls already in flight count once."""
+        if self._budget.paused:
+            return
+        seconds = self._budget.pause_seconds(problem.retry_after_seconds)
+        if self._budget.waited_seconds + seconds > self._policy.patience_seconds:
+            self._given_up_until = self._clock.monotonic() + seconds
+            self._check_given_up(problem.call)
+        self._log.info("broker asks us to slow down", call=problem.call, pause_seconds=round(seconds))
+        self._budget.pause(seconds)
+
+    def _check_given_up(self, call: str | None) -> None:
+        seconds = self._given_up_until - self._clock.monotonic()
+        if seconds > 0:
+            raise BrokerThrottled(
+                f"The broker asks us to slow down; try again in {seconds:.0f} s.",
+                call=call,
+                retry_after_seconds=seconds,
+            )
+
+    async def _once(
+        self, method: str, url: URL, call: str, judge: Judge, headers: Mapping[str, str], body: bytes | None
+    ) -> Reply:
+        """One request, one answer. Library exceptions become ours, without their text: it can hold addresses."""
+        if self._session is None:
+            raise NotAllowed("The client is not open.")
+        try:
+            async with self._session.request(
+                method, url, headers=headers, data=body, allow_redirects=False
+            ) as response:
+                status = response.status
+                if 300 <= status < 400:
+                    raise BrokerAnswerUnknown(
+                        f"The broker answered {call} with a redirect, which is never followed.",
+                        call=call,
+                        status=status,
+                    )
+                content = await self._read(response, call)
+                retry_after = response.headers.get("Retry-After")
+        except TimeoutError:
+            seconds = self._policy.deadline_seconds
+            raise BrokerUnavailable(f"No complete answer to {call} within {seconds:g} s.", call=call) from None
+        except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
+            raise BrokerUnavailable(
+                f"The connection failed during {call} ({type(error).__name__}).", call=call
+            ) from None
+        problem = judge(status, content, call)
+        if isinstance(problem, BrokerThrottled):
+            problem.retry_after_seconds = retry_after_seconds(retry_after, self._clock.now())
+        return Reply(status=status, body=content, problem=problem)
+
+    async def _read(self, response: aiohttp.ClientResponse, call: str) -> bytes:
+        """The body, unpacked, never more than the limit in memory."""
+        limit = self._policy.body_limit_bytes
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(call, limit)
+            chunks.append(chunk)
+        body = b"".join(chunks)
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding in {"identity", ""}:
+            return body
+        if encoding != "gzip":
+            raise BrokerAnswerUnknown(
+                f"The answer to {call} is packed in a way we did not ask for.", call=call, status=response.status
+            )
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            unpacked = unpacker.decompress(body, limit + 1)
+        except zlib.error:
+            raise BrokerUnavailable(f"The packed answer to {call} is damaged.", call=call) from None
+        if len(unpacked) > limit:
+            raise _too_large(call, limit)
+        if not unpacker.eof:
+            raise BrokerUnavailable(f"The packed answer to {call} is cut off.", call=call)
+        return unpacked
+
+
+def _too_large(call: str, limit: int) -> BrokerAnswerUnknown:
+    return BrokerAnswerUnknown(f"The answer to {call} is larger than {limit // 1024} KiB; it was not read.", call=call)
+
+
+def checked_base(url: str) -> str:
+    """The base address without a closing slash. https, or http on this machine only; nothing but host and path."""
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError:
+        raise SetupProblem("The broker's address is not a URL.") from None
+    if not host or parts.query or parts.fragment or "@" in parts.netloc or not url.isascii():
+        raise SetupProblem("The broker's address must be a plain URL: scheme, host and path.")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise SetupProblem(f"The broker's address must begin with https:// ({host} is not this machine).")
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    """What a Retry-After header asks for: seconds or a date. None for garbage and for a moment that has passed."""
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return float(text) or None
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
+    return seconds if seconds > 0 else None
