@@ -46,6 +46,10 @@ class DatabaseUnavailable(SetupProblem):
     """The database cannot be reached, or has no connection free."""
 
 
+class SecretUnreadable(SetupProblem):
+    """A sealed secret cannot be opened: altered, moved, or sealed with a key that is gone."""
+
+
 class Fenced(PortfolioSchedulerError):
     """Another worker has taken this batch over; this one must not write."""
 
