@@ -135,7 +135,7 @@ async def _fetch(
     app: App, account: Account, claim: Claim, broker: Broker, observed_at: datetime, trading_on: date
 ) -> Fetched:
     """All the broker says. What to ask last (executions, prices) follows from what it said first."""
-    credentials, token = _unseal(app, account)
+    credentials, token = unsealed(app, account)
     async with broker.open(credentials, token, app.clock) as session:
         try:
             book = await session.fetch_book(claim.wanted)
@@ -198,7 +198,7 @@ def _instruments(said: Statement, known: State) -> dict[str, Instrument]:
     return instruments
 
 
-def _unseal(app: App, account: Account) -> tuple[Credentials, AccessToken | None]:
+def unsealed(app: App, account: Account) -> tuple[Credentials, AccessToken | None]:
     """The account's secrets, decrypted just before they are used. A dead token is no token."""
     if account.sealed_credentials is None:
         raise BrokerLoginRequired(f"Account {account.label!r} has no credentials any more; it is closed.")

@@ -1,6 +1,6 @@
 """The valued day: from a complete statement after the close comes a snapshot, and a revision when a figure differs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -95,5 +95,5 @@ def _differing(before: Snapshot, after: Snapshot) -> list[str]:
     return names
 
 
-def _quantities(lines: list[Mapping[str, object]]) -> dict[object, Decimal]:
+def _quantities(lines: Sequence[Mapping[str, object]]) -> dict[object, Decimal]:
     return {line["isin"]: Decimal(str(line["quantity"])) for line in lines}
