@@ -40,8 +40,15 @@ class AccessToken(Struct, frozen=True, kw_only=True):
 class BrokerSession(Protocol):
     """Reads of one account."""
 
-    token: AccessToken | None  # the token in use, to be kept sealed by the caller; changes when one is minted
-    mints: int  # how many tokens this session has minted (at most two)
+    @property
+    def token(self) -> AccessToken | None:
+        """The token in use, to be kept sealed by the caller; changes when one is minted."""
+        ...
+
+    @property
+    def mints(self) -> int:
+        """How many tokens this session has asked for (at most two)."""
+        ...
 
     async def fetch_book(self, sections: Collection[str] | None) -> Fetched:
         """User detail, holdings, positions, orders and margin: all of them (None) or the named sections only.

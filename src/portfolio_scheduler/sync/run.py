@@ -262,9 +262,7 @@ async def _apply(app: App, account: Account, claim: Claim, statement: Statement,
     raise AssertionError("unreachable")
 
 
-async def _write(
-    app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date
-) -> Result:
+async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
     head = await ledger.lock(tx, account.id, claim.fence)
     ids = [order.broker_order_id for order in statement.orders]
     known = await state.load(tx, account.id, ids, trading_on)
@@ -326,9 +324,7 @@ async def _save_owner(tx: Tx, account: Account, owner: Owner) -> None:
         owner.vendor_user_id,
     )
     if not unchanged or account.state == "needs_login":
-        await accounts.save_owner(
-            tx, account.id, ucc=owner.ucc, vendor_user_id=owner.vendor_user_id, segments=segments
-        )
+        await accounts.save_owner(tx, account.id, ucc=owner.ucc, vendor_user_id=owner.vendor_user_id, segments=segments)
 
 
 def _count(difference: Difference) -> dict[str, int]:
