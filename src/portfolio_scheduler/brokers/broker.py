@@ -47,7 +47,7 @@ class BrokerSession(Protocol):
 
     @property
     def mints(self) -> int:
-        """How many tokens this session has minted (at most two)."""
+        """How many tokens this session has asked for (at most two)."""
         ...
 
     async def fetch_book(self, sections: Collection[str] | None) -> Fetched:

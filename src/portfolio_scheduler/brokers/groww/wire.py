@@ -67,7 +67,7 @@ class _Head(Struct):
     """The envelope of every answer but the bare ones, and the body of the gateway in front of it."""
 
     status: Any = None
-    payload: Raw | UnsetType | None = UNSET
+    payload: Raw | UnsetType = UNSET
     error: Any = None
     errorCode: Any = None  # noqa: N815
     errorMessage: Any = None  # noqa: N815
@@ -100,7 +100,7 @@ def judge(status: int, body: bytes, call: str) -> BrokerError | None:
         except UNREADABLE:
             return _no_json(status, body, call)
         if head.status != "FAILURE" and head.errorCode is None and head.error is None:
-            if head.payload is UNSET or head.payload is None or bytes(head.payload) == b"null":
+            if head.payload is UNSET or bytes(head.payload) == b"null":
                 return BrokerAnswerUnknown(f"Groww's answer to {call} holds no payload.", call=call, status=status)
             return None
     code = read_fault(body)[0]
