@@ -55,6 +55,15 @@ async def ensure_user(tx: Tx, name: str, now: datetime) -> UUID:
         return user_id
 
 
+async def new_id(tx: Tx) -> UUID:
+    """An id for an account that does not exist yet: secrets are sealed to it before the row is written."""
+    async with tx.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute("SELECT uuidv7()")
+        account_id = await cursor.fetchone()
+        assert isinstance(account_id, UUID)
+        return account_id
+
+
 async def add(
     tx: Tx,
     *,

@@ -10,7 +10,6 @@ from portfolio_scheduler.db import accounts
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain.records import Owner
-from portfolio_scheduler.domain.uuid7 import uuid7
 from portfolio_scheduler.errors import BrokerLoginRequired, BrokerUnavailable, InvalidInput, NotFound
 from portfolio_scheduler.sync.run import unsealed
 
@@ -25,8 +24,8 @@ async def connect(app: App, *, broker: str, label: str, credentials: Credentials
         raise InvalidInput("An account needs a label.")
     owner, token = await _try(app, broker, credentials, None)
     now = app.clock.now()
-    account_id = uuid7(now)
     async with transaction(app.pool) as tx:
+        account_id = await accounts.new_id(tx)
         await accounts.add(
             tx,
             account_id=account_id,
