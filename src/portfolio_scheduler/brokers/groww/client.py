@@ -177,6 +177,7 @@ class GrowwSession:
 
         "positions" and "orders" stand for those of all active segments, "orders:FNO" for one of them.
         """
+        await self._login.bearer()
         owner = _Read([], {})
         active = await self._guarded(owner, ["owner"], self._read_owner) or ASSUMED_SEGMENTS
         plan: list[tuple[list[str], Callable[[_Read], Awaitable[object]]]] = []

@@ -69,7 +69,7 @@ class GrowwLogin:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._renewed = False
-        self._dead: str | None = None
+        self._failure: BrokerError | None = None  # a login that failed is not tried again in this session
         self.mints = 0
         self.token = token if token is not None and is_usable(token, clock.now()) else None
         if credentials.login is Login.TOKEN:
@@ -82,39 +82,44 @@ class GrowwLogin:
         """A pasted token is tried once, whatever its age; once we have seen it die, it is not sent again."""
         if cached is not None and cached.token == pasted:
             if self.token is None:
-                self._dead = _WHAT_TO_DO[Login.TOKEN]
+                self._failure = BrokerLoginRequired(_WHAT_TO_DO[Login.TOKEN], call="login")
         else:
             self.token = AccessToken(token=pasted, expires_at=next_death(self._clock.now()))
 
     async def bearer(self) -> str:
         """The access token to send; mints one when there is none."""
-        if self.token is None or self._dead is not None:
+        if self.token is None:
             async with self._lock:
-                if self._dead is not None:
-                    raise BrokerLoginRequired(self._dead, call="login")
                 if self.token is None:
-                    self.token = await self._mint()
+                    await self._mint()
         assert self.token is not None
         return _visible(self.token.token, self._credentials.login)
 
     async def renew(self, refused: str) -> None:
         """The broker answered 401 to this token: mint one more, once; after that the owner must act."""
         async with self._lock:
-            if self._dead is not None:
-                raise BrokerLoginRequired(self._dead, call="login", status=401)
             if self.token is not None and self.token.token != refused:
                 return  # another call has renewed it meanwhile
             self.token = None
-            if self._renewed or self._credentials.login is Login.TOKEN:
-                raise self._give_up(401)
+            if self._failure is None and (self._renewed or self._credentials.login is Login.TOKEN):
+                self._failure = self._refusal(401)
             self._renewed = True
-            self.token = await self._mint()
+            await self._mint()
 
-    def _give_up(self, status: int | None) -> BrokerLoginRequired:
-        self._dead = _WHAT_TO_DO[self._credentials.login]
-        return BrokerLoginRequired(self._dead, call="login", status=status)
+    async def _mint(self) -> None:
+        """Ask for a token, once per session when that fails: a burst of logins lengthens Groww's lock-out."""
+        if self._failure is None:
+            try:
+                self.token = await self._minted()
+            except BrokerError as error:
+                self._failure = error
+        if self._failure is not None:
+            raise self._failure
 
-    async def _mint(self) -> AccessToken:
+    def _refusal(self, status: int | None) -> BrokerLoginRequired:
+        return BrokerLoginRequired(_WHAT_TO_DO[self._credentials.login], call="login", status=status)
+
+    async def _minted(self) -> AccessToken:
         key = _visible(self._credentials.api_key.strip(), self._credentials.login)
         status: int | None = None
         while self.mints < MINTS_PER_SESSION:
@@ -127,7 +132,7 @@ class GrowwLogin:
                 judge=judge_mint,
                 headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
                 body=mint_body(self._credentials, now),
-                waits_for_429=False,  # a burst of logins lengthens Groww's lock-out
+                waits_for_429=False,
             )
             if reply.problem is None:
                 return read_token(reply.body, self._clock.now())
@@ -138,7 +143,7 @@ class GrowwLogin:
                 break
             if self.mints < MINTS_PER_SESSION:  # the code may have been used already or our clock be off: next step
                 await self._clock.sleep(TOTP_STEP_SECONDS - now.timestamp() % TOTP_STEP_SECONDS)
-        raise self._give_up(status)
+        raise self._refusal(status)
 
 
 def is_usable(token: AccessToken, now: datetime) -> bool:
