@@ -1,12 +1,11 @@
 """The contract: Groww's own Python SDK runs against the simulator and gets what its code expects."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyotp
 import pytest
 import requests
 from growwapi import GrowwAPI
@@ -105,7 +104,10 @@ async def test_holdings_and_positions(trader):
     _, sdk = trader
     held = (await sdk("get_holdings_for_user"))["holdings"]
     assert len(held) > 10
-    assert all(row["quantity"] == row["demat_free_quantity"] + row["t1_quantity"] + row["groww_locked_quantity"] for row in held)
+    assert all(
+        row["quantity"] == row["demat_free_quantity"] + row["t1_quantity"] + row["groww_locked_quantity"]
+        for row in held
+    )
     everything = (await sdk("get_positions_for_user"))["positions"]
     contracts = (await sdk("get_positions_for_user", segment="FNO"))["positions"]
     assert {row["product"] for row in contracts} == {"NRML"}
@@ -147,9 +149,16 @@ async def test_margins(trader):
     _, sdk = trader
     margins = await sdk("get_available_margin_details")
     assert margins["net_margin_used"] == pytest.approx(
-        margins["fno_margin_details"]["net_fno_margin_used"] + margins["equity_margin_details"]["net_equity_margin_used"]
+        margins["fno_margin_details"]["net_fno_margin_used"]
+        + margins["equity_margin_details"]["net_equity_margin_used"]
     )
-    order = {"trading_symbol": "INFY", "transaction_type": "BUY", "quantity": 10, "price": 1000.5, "order_type": "LIMIT"}
+    order = {
+        "trading_symbol": "INFY",
+        "transaction_type": "BUY",
+        "quantity": 10,
+        "price": 1000.5,
+        "order_type": "LIMIT",
+    }
     needed = await sdk("get_order_margin_details", "CASH", [order | {"product": "CNC", "exchange": "NSE"}])
     assert needed["cash_cnc_margin_required"] == 10005
 
@@ -221,7 +230,9 @@ async def test_a_limit_order_is_modified_and_cancelled(at_noon, at):
     placed = await sdk("place_order", **an_order("INFY", 3, order_type="LIMIT", price=900.0))
     order_id = placed["groww_order_id"]
     groww.sim.set_clock(at(4, 24, 12, 1))
-    modified = await sdk("modify_order", 5, "LIMIT", "CASH", order_id, price=901.0)
+    modified = await sdk(
+        "modify_order", quantity=5, order_type="LIMIT", segment="CASH", groww_order_id=order_id, price=901.0
+    )
     assert modified == {"groww_order_id": order_id, "order_status": "MODIFICATION_REQUESTED"}
     groww.sim.set_clock(at(4, 24, 12, 2))
     order = await sdk("get_order_detail", "CASH", order_id)
