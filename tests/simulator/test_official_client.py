@@ -230,7 +230,9 @@ async def test_a_limit_order_is_modified_and_cancelled(at_noon, at):
     placed = await sdk("place_order", **an_order("INFY", 3, order_type="LIMIT", price=900.0))
     order_id = placed["groww_order_id"]
     groww.sim.set_clock(at(4, 24, 12, 1))
-    modified = await sdk("modify_order", 5, "LIMIT", "CASH", order_id, price=901.0)
+    modified = await sdk(
+        "modify_order", quantity=5, order_type="LIMIT", segment="CASH", groww_order_id=order_id, price=901.0
+    )
     assert modified == {"groww_order_id": order_id, "order_status": "MODIFICATION_REQUESTED"}
     groww.sim.set_clock(at(4, 24, 12, 2))
     order = await sdk("get_order_detail", "CASH", order_id)

@@ -77,7 +77,9 @@ class Account:
         self.earlier_orders: dict[str, Order] = {}
         self.references: dict[str, str] = {}
         self.answers = Answers()
-        self.cached: dict[str, bytes] = {}  # encoded answers, dropped whenever anything happens
+        # Encoded answers and rows of lists, dropped whenever anything happens.
+        self.cached: dict[str, bytes] = {}
+        self.cached_rows: dict[str, list[bytes]] = {}
         self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
         self._agenda_count = 0
         self._id_count = 0
@@ -101,9 +103,14 @@ class Account:
         """Let everything happen that is due, in order."""
         while self._agenda and self._agenda[0][0] <= now:
             at, _, act = heappop(self._agenda)
-            self.cached.clear()
+            self.forget_answers()
             act(at)
         self.now = now
+
+    def forget_answers(self) -> None:
+        """To be called when something changes at another moment than one of the agenda."""
+        self.cached.clear()
+        self.cached_rows.clear()
 
     def next_id(self, length: int = 12) -> str:
         """Upper-case letters and digits, different each time, the same for the same seed."""

@@ -162,7 +162,7 @@ def fill_order(account: Account, body: bytes) -> None:
     if order is None or not order.is_working:
         raise NotFound(f"There is no working order {request.order_id}.")
     desk.fill(account, order, request.quantity, request.price, account.now)
-    account.cached.clear()
+    account.forget_answers()
 
 
 def clear_answers(account: Account, _: bytes) -> None:

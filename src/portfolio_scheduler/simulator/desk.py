@@ -31,7 +31,7 @@ def place(account: Account, ticket: Ticket, at: int, *, live: bool = False) -> O
     )
     account.orders[order.order_id] = order
     account.references[str(order.ticket.reference_id)] = order.order_id
-    account.cached.clear()
+    account.forget_answers()
     return order
 
 
@@ -152,7 +152,7 @@ def _fill_live(account: Account, order: Order, revision: int, price: Decimal, at
 
 def amend_live(account: Account, order: Order, *, quantity: int, price: Decimal, at: int) -> None:
     order.status = "MODIFICATION_REQUESTED"
-    account.cached.clear()
+    account.forget_answers()
 
     def amended(moment: int) -> None:
         amend(account, order, quantity=quantity, price=price, at=moment)
@@ -164,7 +164,7 @@ def amend_live(account: Account, order: Order, *, quantity: int, price: Decimal,
 
 def cancel_live(account: Account, order: Order, at: int) -> None:
     order.status = "CANCELLATION_REQUESTED"
-    account.cached.clear()
+    account.forget_answers()
     account.plan(at + 1, lambda _: cancel(order, "Order cancelled by user"))
 
 

@@ -101,11 +101,15 @@ def _listed_orders(call: Call, segment: str | None) -> list[bytes]:
         return [row for _, its_segment, row in account.answers.orders if segment in {None, its_segment}]
     shift = account.quirks.rolls_at_hour * 3600
     today = (call.now - shift) // DAY_SECONDS
-    return [
-        encode(order.row())
-        for order in reversed(account.orders.values())
-        if segment in {None, order.ticket.segment} and (order.created_at - shift) // DAY_SECONDS == today
-    ]
+    name = f"orders/{segment}/{today}"
+    known = account.cached_rows.get(name)
+    if known is None:
+        known = account.cached_rows[name] = [
+            encode(order.row())
+            for order in reversed(account.orders.values())
+            if segment in {None, order.ticket.segment} and (order.created_at - shift) // DAY_SECONDS == today
+        ]
+    return known
 
 
 def order_detail(call: Call) -> Answer:

@@ -49,7 +49,7 @@ class World:
         self._quirks = quirks
         for account in self._accounts.values():
             account.quirks = quirks
-            account.cached.clear()
+            account.forget_answers()
 
     @property
     def clock(self) -> Clock:
