@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portfolio_scheduler.domain.money import LIMIT, MAX_PLACES, checked, decimal, grouped, plain, rounded, rupees
+from portfolio_scheduler.domain.money import LIMIT, MAX_PLACES, checked, decimal, grouped, plain, rounded, rupees, units
 from portfolio_scheduler.errors import InvalidInput
 
 usable = st.decimals(min_value=-LIMIT + 1, max_value=LIMIT - 1, places=MAX_PLACES, allow_nan=False)
@@ -162,3 +162,18 @@ def test_a_price_times_a_quantity_can_be_rounded(quantity: Decimal, price: Decim
     with localcontext(prec=60):
         amount = quantity * price
     assert abs(rounded(amount) - amount) <= Decimal("0.005")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("0", "0"),
+        ("-0.00", "0"),
+        ("10", "10"),
+        ("10.500", "10.5"),
+        ("-100000", "-1,00,000"),
+        ("1234567.125", "12,34,567.125"),
+    ],
+)
+def test_quantities_have_no_trailing_zeros(value: str, expected: str) -> None:
+    assert units(Decimal(value)) == expected

@@ -57,14 +57,25 @@ def rounded(value: Decimal, step: Decimal = PAISA) -> Decimal:
 
 def grouped(value: Decimal) -> str:
     """Digits grouped as in India: 12,34,567.00. Two decimals. What rounds to nothing has no sign."""
-    whole, _, fraction = f"{rounded(value):f}".lstrip("-").partition(".")
+    value = rounded(value)
+    return _pairs(f"{value:f}" if value else "0.00")
+
+
+def units(value: Decimal) -> str:
+    """A quantity for people: digits grouped as in India, no trailing zeros: 1,00,000 or 12.345."""
+    return _pairs(plain(value))
+
+
+def _pairs(number: str) -> str:
+    """Commas into the whole part of a number: three digits, then pairs."""
+    sign = "-" if number.startswith("-") else ""
+    whole, point, fraction = number.lstrip("-").partition(".")
     head, tail = whole[:-3], whole[-3:]
     pairs: list[str] = []
     while head:
         pairs.insert(0, head[-2:])
         head = head[:-2]
-    sign = "-" if rounded(value) < 0 else ""
-    return f"{sign}{','.join([*pairs, tail])}.{fraction}"
+    return f"{sign}{','.join([*pairs, tail])}{point}{fraction}"
 
 
 def rupees(value: Decimal) -> str:
