@@ -49,7 +49,7 @@ class Stage:
         login = self.sim.accounts[number - 1]
         if login.totp_secret:
             return Credentials(login=Login.TOTP, api_key=login.api_key, totp_secret=login.totp_secret)
-        return Credentials(login=Login.APPROVAL, api_key=login.api_key, api_secret=login.api_secret or "")
+        return Credentials(login=Login.APPROVAL, api_key=login.api_key, api_secret=login.secret or "")
 
     async def sync(self, account: Account, **rest: Any) -> Report:
         return await sync_account(self.app, account.id, **rest)

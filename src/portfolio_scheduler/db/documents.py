@@ -5,9 +5,11 @@ that depends on how many there are.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, LiteralString, TypeVar
+from functools import lru_cache
+from typing import Any, LiteralString, TypeVar, cast
 
 import msgspec
+from msgspec import Struct
 from psycopg import sql
 
 from portfolio_scheduler.db.pool import Tx
@@ -32,28 +34,47 @@ def hex_bytes(value: bytes | None) -> str | None:
     return None if value is None else f"\\x{value.hex()}"
 
 
-def insert(table: LiteralString, columns: Sequence[LiteralString]) -> sql.Composed:
+def insert(table: str, columns: Sequence[str]) -> str:
     """INSERT of the rows of one document: the parameter is the JSON array."""
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    return sql.SQL(
-        "INSERT INTO {table} ({names}) SELECT {names} FROM json_populate_recordset(NULL::{table}, %s)"
-    ).format(table=sql.Identifier(table), names=names)
+    statement = "INSERT INTO {table} ({names}) SELECT {names} FROM json_populate_recordset(NULL::{table}, %s)"
+    return sql.SQL(statement).format(table=sql.Identifier(table), names=names).as_string(None)
 
 
-def upsert(table: LiteralString, columns: Sequence[LiteralString], key: Sequence[LiteralString]) -> sql.Composed:
+def upsert(table: str, columns: Sequence[str], key: Sequence[str]) -> str:
     """INSERT of the rows of one document; a row with the same key takes the new values."""
     changed = sql.SQL(", ").join(
         sql.SQL("{name} = EXCLUDED.{name}").format(name=sql.Identifier(name)) for name in columns if name not in key
     )
-    return insert(table, columns) + sql.SQL(" ON CONFLICT ({key}) DO UPDATE SET {changed}").format(
+    conflict = sql.SQL(" ON CONFLICT ({key}) DO UPDATE SET {changed}").format(
         key=sql.SQL(", ").join(map(sql.Identifier, key)), changed=changed
     )
+    return insert(table, columns) + conflict.as_string(None)
 
 
-async def write(tx: Tx, statement: sql.Composed, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Run an `insert` or `upsert`; nothing to write is no statement."""
-    if rows:
-        await tx.execute(statement, (document(rows),))
+class Write(Struct, frozen=True):
+    """One writing statement with its parameters."""
+
+    statement: str
+    parameters: tuple[Any, ...]
+
+
+def rows_of(statement: str, rows: Sequence[Mapping[str, Any]]) -> list[Write]:
+    """The write of these rows by an `insert` or `upsert`; nothing to write is no statement."""
+    return [Write(statement, (document(rows),))] if rows else []
+
+
+async def write(tx: Tx, writes: Sequence[Write]) -> None:
+    """Run writes to different tables or rows as one statement: one round trip, one plan, kept prepared."""
+    if writes:
+        parameters = [parameter for one in writes for parameter in one.parameters]
+        await tx.execute(_together(tuple(one.statement for one in writes)), parameters)
+
+
+@lru_cache(maxsize=256)
+def _together(statements: tuple[str, ...]) -> LiteralString:
+    parts = ", ".join(f"w{i} AS ({statement})" for i, statement in enumerate(statements))
+    return cast("LiteralString", f"WITH {parts} SELECT")
 
 
 async def read(tx: Tx, statement: LiteralString, parameters: Mapping[str, Any], decoder: msgspec.json.Decoder[T]) -> T:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from psycopg import sql
 
-from portfolio_scheduler.db.documents import hex_bytes, insert, write
+from portfolio_scheduler.db.documents import Write, hex_bytes, insert, rows_of, write
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.changes import (
     Change,
@@ -109,15 +109,16 @@ async def append(tx: Tx, head: Head, batch: Batch, facts: Sequence[Fact]) -> lis
             "corrects_seq": None,
         }
         rows.setdefault(kind, []).append(shared | ROWS[kind](fact))
-    for kind, kind_rows in rows.items():
-        await write(tx, INSERTS[kind], kind_rows)
-    await _move(tx, head, len(numbered))
+    writes = [one for kind, kind_rows in rows.items() for one in rows_of(INSERTS[kind], kind_rows)]
+    await write(tx, [*writes, *_moved(head, len(numbered))])
     return numbered
 
 
-async def _move(tx: Tx, head: Head, by: int) -> None:
-    if by:
-        await tx.execute("UPDATE account_heads SET seq = %s WHERE account_id = %s", (head.seq + by, head.account_id))
+_MOVE = "UPDATE account_heads SET seq = %s WHERE account_id = %s"
+
+
+def _moved(head: Head, by: int) -> list[Write]:
+    return [Write(_MOVE, (head.seq + by, head.account_id))] if by else []
 
 
 def _digest(fact: Fact, digests: Mapping[str, bytes]) -> bytes | None:
@@ -196,7 +197,7 @@ HOLDING_CHANGE = (
 )
 POSITION_CHANGE = (*POSITION_FIELDS, "trading_on", "quantity_before", "gone", "explanation", "details")
 
-INSERTS: dict[type, sql.Composed] = {
+INSERTS: dict[type, str] = {
     OrderSeen: insert("order_history", (*HEAD, "broker_order_id", "listed_on", *ORDER_FIELDS)),
     OrderChange: insert("order_quantity_changes", (*HEAD, *CHANGE_FIELDS, "details")),
     FillSeen: insert("order_fills", (*HEAD, *FILL_FIELDS, "trading_on")),
@@ -205,6 +206,14 @@ INSERTS: dict[type, sql.Composed] = {
     Event: insert("ledger_events", (*HEAD, "trading_on", "kind", "section", "subject", "details")),
     Snapshot: insert("portfolio_snapshots", (*HEAD, *Snapshot.__struct_fields__)),
 }
+
+
+_KEEP = """
+INSERT INTO broker_payloads (account_id, seq, batch_id, observed_at, payload_digest, digest, call, size, body)
+SELECT %s, n.seq, %s, n.at, n.digest, n.digest, n.call, n.size, n.body
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[], %s::int[], %s::bytea[])
+    AS n (seq, at, digest, call, size, body)
+"""
 
 
 async def keep_payloads(tx: Tx, head: Head, batch_id: UUID, answers: Sequence[Answer]) -> int:
@@ -218,26 +227,17 @@ async def keep_payloads(tx: Tx, head: Head, batch_id: UUID, answers: Sequence[An
         del unique[bytes(digest)]
     new = list(unique.values())
     if new:
-        await tx.execute(
-            """
-            INSERT INTO broker_payloads
-                (account_id, seq, batch_id, observed_at, payload_digest, digest, call, size, body)
-            SELECT %s, n.seq, %s, n.at, n.digest, n.digest, n.call, n.size, n.body
-            FROM unnest(%s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[], %s::int[], %s::bytea[])
-                AS n (seq, at, digest, call, size, body)
-            """,
-            (
-                head.account_id,
-                batch_id,
-                list(range(head.seq + 1, head.seq + 1 + len(new))),
-                [answer.fetched_at for answer in new],
-                [answer.digest for answer in new],
-                [answer.call for answer in new],
-                [len(answer.body) for answer in new],
-                [zlib.compress(answer.body, 6) for answer in new],
-            ),
+        parameters = (
+            head.account_id,
+            batch_id,
+            list(range(head.seq + 1, head.seq + 1 + len(new))),
+            [answer.fetched_at for answer in new],
+            [answer.digest for answer in new],
+            [answer.call for answer in new],
+            [len(answer.body) for answer in new],
+            [zlib.compress(answer.body, 6) for answer in new],
         )
-        await _move(tx, head, len(new))
+        await write(tx, [Write(_KEEP, parameters), *_moved(head, len(new))])
     return len(new)
 
 

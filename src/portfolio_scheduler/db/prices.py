@@ -5,7 +5,7 @@ from datetime import date, datetime
 
 import msgspec
 
-from portfolio_scheduler.db.documents import read, upsert, write
+from portfolio_scheduler.db.documents import read, rows_of, upsert, write
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.records import Price
 from portfolio_scheduler.domain.valuation import PricePoint
@@ -33,7 +33,7 @@ async def save(tx: Tx, prices: Sequence[Price]) -> None:
         }
         for price in sorted(prices, key=lambda p: (p.key, p.priced_on, p.source))
     ]
-    await write(tx, _UPSERT, rows)
+    await write(tx, rows_of(_UPSERT, rows))
 
 
 async def newest(tx: Tx, keys: Collection[str], until_on: date) -> dict[str, PricePoint]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from portfolio_scheduler.db.documents import read, upsert, write
+from portfolio_scheduler.db.documents import Write, read, rows_of, upsert, write
 from portfolio_scheduler.db.ledger import HOLDING_FIELDS, ORDER_FIELDS, POSITION_FIELDS
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.changes import Finding, KnownHolding, KnownOrder, KnownPosition, State
@@ -98,51 +98,42 @@ _FINDINGS = upsert(
 
 async def save(tx: Tx, account_id: UUID, before: State, after: State, since_seq: int) -> None:
     """Write what changed after fact number `since_seq`, and remove what is gone."""
-    await write(
-        tx, _ORDERS, [_order_row(account_id, known) for known in after.orders.values() if known.last_seq > since_seq]
-    )
-    await write(
-        tx,
-        _HOLDINGS,
-        [_holding_row(account_id, known) for known in after.holdings.values() if known.last_seq > since_seq],
-    )
-    await write(
-        tx,
-        _POSITIONS,
-        [_position_row(account_id, known) for known in after.positions.values() if known.last_seq > since_seq],
-    )
-    await write(
-        tx,
-        _FINDINGS,
-        [_finding_row(account_id, finding) for finding in after.findings.values() if finding.last_seq > since_seq],
-    )
-    await _remove_gone(tx, account_id, before, after)
+    new = [
+        (_ORDERS, [_order_row(account_id, known) for known in after.orders.values() if known.last_seq > since_seq]),
+        (_HOLDINGS, [_holding_row(account_id, k) for k in after.holdings.values() if k.last_seq > since_seq]),
+        (_POSITIONS, [_position_row(account_id, k) for k in after.positions.values() if k.last_seq > since_seq]),
+        (_FINDINGS, [_finding_row(account_id, f) for f in after.findings.values() if f.last_seq > since_seq]),
+    ]
+    writes = [one for statement, rows in new for one in rows_of(statement, rows)]
+    await write(tx, [*writes, *_removals(account_id, before, after)])
 
 
-async def _remove_gone(tx: Tx, account_id: UUID, before: State, after: State) -> None:
+_REMOVE_HOLDINGS = "DELETE FROM real_holdings WHERE account_id = %s AND isin = ANY(%s)"
+_REMOVE_POSITIONS = """
+DELETE FROM real_positions p USING unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+    AS gone (segment, exchange, trading_symbol, product)
+WHERE p.account_id = %s AND (p.segment, p.exchange, p.trading_symbol, p.product)
+    = (gone.segment, gone.exchange, gone.trading_symbol, gone.product)
+"""
+_REMOVE_FINDINGS = """
+DELETE FROM open_findings f USING unnest(%s::text[], %s::text[], %s::text[]) AS gone (kind, section, subject)
+WHERE f.account_id = %s AND (f.kind, f.section, f.subject) = (gone.kind, gone.section, gone.subject)
+"""
+
+
+def _removals(account_id: UUID, before: State, after: State) -> list[Write]:
+    removals = []
     if isins := before.holdings.keys() - after.holdings.keys():
-        await tx.execute(
-            "DELETE FROM real_holdings WHERE account_id = %s AND isin = ANY(%s)", (account_id, sorted(isins))
-        )
+        removals.append(Write(_REMOVE_HOLDINGS, (account_id, sorted(isins))))
     if positions := sorted(before.positions.keys() - after.positions.keys()):
-        await tx.execute(
-            """
-            DELETE FROM real_positions p USING unnest(%s::text[], %s::text[], %s::text[], %s::text[])
-                AS gone (segment, exchange, trading_symbol, product)
-            WHERE p.account_id = %s AND (p.segment, p.exchange, p.trading_symbol, p.product)
-                = (gone.segment, gone.exchange, gone.trading_symbol, gone.product)
-            """,
-            (*(list(column) for column in zip(*positions, strict=True)), account_id),
-        )
+        removals.append(Write(_REMOVE_POSITIONS, (*_columns(positions), account_id)))
     if findings := sorted(before.findings.keys() - after.findings.keys()):
-        await tx.execute(
-            """
-            DELETE FROM open_findings f
-            USING unnest(%s::text[], %s::text[], %s::text[]) AS gone (kind, section, subject)
-            WHERE f.account_id = %s AND (f.kind, f.section, f.subject) = (gone.kind, gone.section, gone.subject)
-            """,
-            (*(list(column) for column in zip(*findings, strict=True)), account_id),
-        )
+        removals.append(Write(_REMOVE_FINDINGS, (*_columns(findings), account_id)))
+    return removals
+
+
+def _columns(keys: Sequence[tuple[str, ...]]) -> list[list[str]]:
+    return [list(column) for column in zip(*keys, strict=True)]
 
 
 def _fields(record: msgspec.Struct, names: Sequence[str]) -> dict[str, Any]:
