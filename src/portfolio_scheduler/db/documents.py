@@ -6,7 +6,7 @@ that depends on how many there are.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, LiteralString, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -72,9 +72,9 @@ async def write(tx: Tx, writes: Sequence[Write]) -> None:
 
 
 @lru_cache(maxsize=256)
-def _together(statements: tuple[str, ...]) -> LiteralString:
+def _together(statements: tuple[str, ...]) -> str:
     parts = ", ".join(f"w{i} AS ({statement})" for i, statement in enumerate(statements))
-    return cast("LiteralString", f"WITH {parts} SELECT")
+    return f"WITH {parts} SELECT"
 
 
 async def read(tx: Tx, statement: LiteralString, parameters: Mapping[str, Any], decoder: msgspec.json.Decoder[T]) -> T:
