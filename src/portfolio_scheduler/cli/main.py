@@ -1,6 +1,11 @@
 """The command `portfolio-scheduler`: one module per group of commands, put together here."""
 
+import os
 import sys
+import traceback
+from collections.abc import Callable
+from io import TextIOWrapper
+from pathlib import Path
 
 import typer
 
@@ -27,9 +32,48 @@ app.command()(simulator)
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 the job failed, 2 wrong use or set-up."""
+    """Run the command line. Exit codes: 0 done, 1 the job failed, 2 wrong use or set-up, 130 stopped by Ctrl-C."""
+    sys.exit(exit_code(app))
+
+
+def exit_code(run: Callable[[], object]) -> int:
+    """Run a command to its exit code. The outermost door: what nothing else caught ends here, in one sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ₹ gets a question mark, not a traceback
     try:
-        app()
+        try:
+            run()
+        finally:
+            sys.stdout.flush()  # here, where a reader that went away can be met
+    except SystemExit as e:
+        return e.code if isinstance(e.code, int) else int(e.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return 1
     except PortfolioSchedulerError as e:
         typer.echo(e.message, err=True)
-        sys.exit(e.exit_code)
+        return e.exit_code
+    except Exception as e:  # noqa: BLE001
+        typer.echo(_unexpected(e), err=True)
+        return 1
+    return 0
+
+
+def _unexpected(e: Exception) -> str:
+    """What to say of a fault of ours: never its text, which may hold anything, and no traceback unless asked for."""
+    if os.environ.get("PORTFOLIO_SCHEDULER_LOG_LEVEL", "").lower() == "debug":
+        return "".join(traceback.format_exception(e)).rstrip()
+    frames = traceback.extract_tb(e.__traceback__)
+    where = f" in {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+    return (
+        f"Something unexpected happened ({type(e).__name__}{where}): see the log above, or run again with "
+        "PORTFOLIO_SCHEDULER_LOG_LEVEL=debug for all of it."
+    )
+
+
+def _let_go_of_stdout() -> None:
+    """Nobody reads any more; the interpreter's own flush at exit must not complain about it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
