@@ -40,7 +40,7 @@ class Holding:
         return average(self.cost, self.quantity)
 
     def settled(self) -> "Holding":
-        return replace(self, free=self.free + self.t1, t1=0)
+        return replace(self, free=self.free + self.t1, t1=0) if self.t1 else self
 
     def after(self, delivery: Delivery) -> "Holding":
         """With a day's trades taken in: what was bought and sold the same day cancels out, the rest is delivered."""

@@ -41,6 +41,7 @@ class Fill:
 class Order:
     order_id: str
     ticket: Ticket
+    reference_id: str
     created_at: int
     quantity: int
     price: Decimal
@@ -78,7 +79,7 @@ class Order:
             "order_status": self.status,
             "remark": self.remark,
             "filled_quantity": self.filled_quantity,
-            "order_reference_id": self.ticket.reference_id,
+            "order_reference_id": self.reference_id,
         }
 
     def row(self, times: str = "naive") -> dict[str, Any]:
@@ -105,7 +106,7 @@ class Order:
             "created_at": written(self.created_at, times),
             "exchange_time": None if self.exchange_time is None else written(self.exchange_time, times),
             "trade_date": written(self.created_at // DAY_SECONDS * DAY_SECONDS, times),
-            "order_reference_id": ticket.reference_id,
+            "order_reference_id": self.reference_id,
         }
 
     def trade_rows(self, times: str = "naive") -> list[dict[str, Any]]:

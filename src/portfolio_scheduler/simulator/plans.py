@@ -284,13 +284,13 @@ def found_load(account: Account, on: date, load: Load) -> None:
             isin=stock.isin, symbol=stock.symbol, free=quantity, cost=price * quantity
         )
     account.cash = Decimal(100_000_000)
-    add_contracts(account, on, load.positions)
+    if load.positions:
+        add_contracts(account, on, load.positions)
 
 
 def add_contracts(account: Account, on: date, count: int) -> None:
     """Long positions carried in from the day before, the farthest series first so that they live long."""
-    listed = sorted(account.instruments.contracts.listed(on), key=lambda contract: contract.expiry, reverse=True)
-    for contract in listed[:count]:
+    for contract in account.instruments.contracts.longest_lived(on)[:count]:
         key = PositionKey("FNO", "NSE", contract.symbol, "NRML")
         price = account.price(contract_ticket(contract.symbol, "BUY", contract.lot), wall_at(on, 9))
         account.positions[key] = Position(
