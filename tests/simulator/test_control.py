@@ -96,6 +96,18 @@ async def test_a_redirect(start):
         assert (answer.status, answer.headers["Location"]) == (302, "http://127.0.0.1:1/elsewhere")
 
 
+async def test_an_answer_can_be_edited(start):
+    groww = await start()
+    before = await groww.holdings()
+    edit = {"kind": "edit", "rows": "holdings", "values": {"average_price": None}, "without": ["tradable_exchanges"]}
+    await groww.control("faults", json=edit)
+    for symbol, row in (await groww.holdings()).items():
+        assert row.keys() == before[symbol].keys() - {"tradable_exchanges"}
+        assert (row["average_price"], row["quantity"]) == (None, before[symbol]["quantity"])
+    await groww.control("faults", json={"kind": "edit", "values": {"ucc": "other"}})
+    assert (await groww.payload("/user/detail"))["ucc"] == "other"
+
+
 @pytest.mark.parametrize("kind", ["drop", "cut"])
 async def test_a_broken_connection(start, kind):
     groww = await start()

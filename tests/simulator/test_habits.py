@@ -55,7 +55,7 @@ async def test_a_load_has_exactly_its_size(start):
     assert len(await groww.positions()) == 40
     made_up = [symbol for symbol in held if symbol.startswith("SYN")]
     prices = await groww.payload("/live-data/ltp", segment="CASH", exchange_symbols=f"NSE_{made_up[0]}")
-    assert list(prices.values())[0] > 0
+    assert next(iter(prices.values())) > 0
 
 
 async def test_made_up_isins_are_valid(start):
@@ -111,6 +111,31 @@ async def test_ohlc_may_be_a_text_that_is_not_json(start):
     groww = await start(quirks=Quirks(ohlc_as_text=True))
     (text,) = (await groww.payload("/live-data/ohlc", segment="CASH", exchange_symbols="NSE_INFY")).values()
     assert text.startswith("{open: ")
+
+
+@pytest.mark.parametrize(
+    ("how", "wanted"),
+    [
+        ("naive", "2026-04-24T09:20:00"),
+        ("zulu", "2026-04-24T03:50:00Z"),
+        ("offset", "2026-04-24T09:20:00+05:30"),
+        ("space", "2026-04-24 09:20:00"),
+        ("seconds", 1777002600),
+        ("milliseconds", 1777002600000),
+    ],
+)
+async def test_times_can_be_written_in_every_way(start, at, how, wanted):
+    groww = await start(load=Load(orders=1, filled=1), quirks=Quirks(order_times=how))
+    groww.sim.set_clock(at(4, 24, 16))
+    (order,) = await groww.orders()
+    assert order["created_at"] == wanted
+    assert (await groww.payload(f"/order/detail/{order['groww_order_id']}", segment="CASH")) == order
+    assert type((await groww.trades(order))[0]["trade_date_time"]) is type(wanted)
+
+
+async def test_a_page_may_be_repeated_for_ever(busy):
+    await busy.control("quirks", json={"repeats_pages": True})
+    assert await busy.orders(page="7") == await busy.orders(page="0")
 
 
 async def test_limits_are_off_unless_asked_for(start):

@@ -147,7 +147,7 @@ class Account:
             if delivery.net == 0:
                 continue
             after[isin] = self._holding(isin).after(delivery)
-        return {isin: holding for isin, holding in after.items() if holding.quantity}
+        return {isin: holding for isin, holding in after.items() if holding.quantity or holding.pending}
 
     def _holding(self, isin: str) -> Holding:
         if isin in self.holdings:
@@ -157,7 +157,7 @@ class Account:
 
     def sellable(self, isin: str) -> int:
         """Units that a CNC sale may still take: held and bought today, less sold today and offered."""
-        held = self.holdings[isin].quantity if isin in self.holdings else 0
+        held = self.holdings[isin].quantity - self.holdings[isin].pledged if isin in self.holdings else 0
         offered = sum(
             order.remaining_quantity
             for order in self.orders.values()

@@ -63,6 +63,7 @@ class Contracts:
         self._market = market
         self.expiry_of = lru_cache(maxsize=None)(self._expiry_of)
         self.find = lru_cache(maxsize=10_000)(self._find)
+        self.longest_lived = lru_cache(maxsize=4)(self._longest_lived)
 
     def _expiry_of(self, year: int, month: int) -> date:
         """The last Tuesday of the month, or the session before it where the exchange is closed that day."""
@@ -91,6 +92,9 @@ class Contracts:
                 for strike in self.strikes(underlying, expiry):
                     yield Contract(underlying, expiry, "CE", strike)
                     yield Contract(underlying, expiry, "PE", strike)
+
+    def _longest_lived(self, on: date) -> list[Contract]:
+        return sorted(self.listed(on), key=lambda contract: contract.expiry, reverse=True)
 
     def strikes(self, underlying: str, expiry: date) -> list[int]:
         """Fixed when the series was listed, 100 days before it expires."""

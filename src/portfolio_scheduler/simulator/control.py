@@ -2,6 +2,7 @@
 asked."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +15,9 @@ from portfolio_scheduler.simulator import desk
 from portfolio_scheduler.simulator.accounts import Account, Answers
 from portfolio_scheduler.simulator.answers import Answer, Refusal, bare, enveloped, rows
 from portfolio_scheduler.simulator.faults import Fault
+from portfolio_scheduler.simulator.holdings import Holding
 from portfolio_scheduler.simulator.options import Quirks
+from portfolio_scheduler.simulator.wall import date_of
 
 if TYPE_CHECKING:
     from portfolio_scheduler.simulator.server import Simulator
@@ -48,6 +51,12 @@ class FillRequest(msgspec.Struct, forbid_unknown_fields=True):
     order_id: str
     quantity: int
     price: Decimal
+
+
+class UnitsRequest(msgspec.Struct, forbid_unknown_fields=True):
+    symbol: str
+    quantity: int  # negative: out of the account, or released
+    price: Decimal = Decimal(0)  # what units that arrive are said to have cost
 
 
 class OrderKey(msgspec.Struct):
@@ -165,6 +174,35 @@ def fill_order(account: Account, body: bytes) -> None:
     account.forget_answers()
 
 
+def transfer(account: Account, body: bytes) -> None:
+    """Units arrive from another demat account or leave for one, without any order."""
+    request = _decode(body, UnitsRequest)
+    stock = account.instruments.stock(request.symbol, date_of(account.now))
+    if stock is None:
+        raise NotFound(f"There is no stock {request.symbol}.")
+    held = account.holdings.get(stock.isin) or Holding(isin=stock.isin, symbol=stock.symbol, free=0)
+    if held.free + request.quantity < held.pledged:
+        raise InvalidInput(f"Only {held.free - held.pledged} units of {request.symbol} are free.")
+    price = request.price if request.quantity > 0 else held.average_price
+    account.holdings[stock.isin] = replace(
+        held, free=held.free + request.quantity, cost=held.cost + price * request.quantity
+    )
+    if not account.holdings[stock.isin].quantity:
+        del account.holdings[stock.isin]
+    account.forget_answers()
+
+
+def pledge(account: Account, body: bytes) -> None:
+    """Units are pledged, or released."""
+    request = _decode(body, UnitsRequest)
+    for isin, held in account.holdings.items():
+        if held.symbol == request.symbol and 0 <= held.pledged + request.quantity <= held.free:
+            account.holdings[isin] = replace(held, pledged=held.pledged + request.quantity)
+            account.forget_answers()
+            return
+    raise InvalidInput(f"There are not so many units of {request.symbol} to pledge or release.")
+
+
 def clear_answers(account: Account, _: bytes) -> None:
     account.answers = Answers()
 
@@ -192,6 +230,8 @@ ACCOUNT_COMMANDS: dict[tuple[str, str], Callable[[Account, bytes], None]] = {
     ("POST", "orders"): put_orders,
     ("POST", "trades"): put_trades,
     ("POST", "fill"): fill_order,
+    ("POST", "transfer"): transfer,
+    ("POST", "pledge"): pledge,
     ("DELETE", "answers"): clear_answers,
 }
 

@@ -2,7 +2,6 @@
 HTTP use the same acts."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
@@ -21,7 +20,8 @@ def place(account: Account, ticket: Ticket, at: int, *, live: bool = False) -> O
     stamp = iso(at).translate({ord(mark): None for mark in "-:T"})[2:]
     order = Order(
         order_id=f"GMK{'FO' if ticket.segment == 'FNO' else ''}{stamp}{account.next_id()}",
-        ticket=ticket if ticket.reference_id else replace(ticket, reference_id=f"SIM-{account.next_id(10)}"),
+        ticket=ticket,
+        reference_id=ticket.reference_id or f"SIM-{account.next_id(10)}",
         created_at=at,
         quantity=ticket.quantity,
         price=ticket.price,
@@ -30,7 +30,7 @@ def place(account: Account, ticket: Ticket, at: int, *, live: bool = False) -> O
         live=live,
     )
     account.orders[order.order_id] = order
-    account.references[str(order.ticket.reference_id)] = order.order_id
+    account.references[order.reference_id] = order.order_id
     account.forget_answers()
     return order
 

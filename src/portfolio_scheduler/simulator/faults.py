@@ -11,11 +11,11 @@ from portfolio_scheduler.simulator.answers import JSON, Answer, failure, gateway
 
 Kind = Literal[
     "status", "failure", "gateway", "html", "empty", "null_payload", "truncated", "cut", "drop", "delay", "drip",
-    "endless", "raw", "redirect", "gzip_bomb",
+    "endless", "raw", "redirect", "gzip_bomb", "edit",
 ]  # fmt: skip
 GZIP_BOMB_BYTES = 1 << 30
 # With these the call has taken effect and only its answer suffers; with all others it never reached the service.
-SPOILS_ANSWER = frozenset({"truncated", "cut", "drop", "delay", "drip", "endless"})
+SPOILS_ANSWER = frozenset({"edit", "truncated", "cut", "drop", "delay", "drip", "endless"})
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +35,9 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     body_base64: bytes | None = None
     content_type: str = JSON
     headers: dict[str, str] = {}
+    rows: str | None = None  # of `edit`: the payload's list whose rows are edited, e.g. "holdings"; else the payload
+    values: dict[str, msgspec.Raw] = {}  # of `edit`: fields to set, to any JSON value
+    without: list[str] = []  # of `edit`: fields to leave out
     seconds: float = 0  # of `delay`, and between the bytes of `drip`
 
     def matches(self, method: str, path: str, number: int | None) -> bool:
@@ -98,11 +101,29 @@ def _replacement(fault: Fault, answer: Answer) -> Answer:
             return Answer(b'{"status":"SUCCESS","payload":null}', status or 200)
         case "truncated":
             return answer._replace(body=answer.body[: len(answer.body) // 2])
+        case "edit":
+            return answer._replace(body=_edited(fault, answer.body))
         case "redirect":
             return Answer(b"", status or 302, fault.content_type, fault.headers)
         case _:
             packed = gzip.compress(bytes(GZIP_BOMB_BYTES), 1, mtime=0)
             return Answer(packed, 200, JSON, {"Content-Encoding": "gzip"})
+
+
+def _edited(fault: Fault, body: bytes) -> bytes:
+    """The same answer with some fields set or left out; everything else keeps its bytes."""
+    envelope = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    payload = msgspec.json.decode(envelope["payload"], type=dict[str, msgspec.Raw])
+    if fault.rows is None:
+        payload = _edited_fields(fault, payload)
+    elif fault.rows in payload:
+        rows = msgspec.json.decode(payload[fault.rows], type=list[dict[str, msgspec.Raw]])
+        payload[fault.rows] = msgspec.Raw(msgspec.json.encode([_edited_fields(fault, row) for row in rows]))
+    return msgspec.json.encode(envelope | {"payload": msgspec.Raw(msgspec.json.encode(payload))})
+
+
+def _edited_fields(fault: Fault, fields: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    return {name: value for name, value in (fields | fault.values).items() if name not in fault.without}
 
 
 def _drop(request: web.BaseRequest) -> web.Response:

@@ -27,6 +27,8 @@ class Holding:
     symbol: str
     free: int  # settled, in the demat account
     t1: int = 0  # bought on the last trading day, not yet settled
+    pledged: int = 0  # of the free units
+    pending: int = 0  # units of a bonus that have not arrived; not in the quantity
     cost: Decimal = ZERO  # rupees paid for all of it
 
     @property
@@ -38,7 +40,7 @@ class Holding:
         return average(self.cost, self.quantity)
 
     def settled(self) -> "Holding":
-        return replace(self, free=self.free + self.t1, t1=0)
+        return replace(self, free=self.free + self.t1, t1=0) if self.t1 else self
 
     def after(self, delivery: Delivery) -> "Holding":
         """With a day's trades taken in: what was bought and sold the same day cancels out, the rest is delivered."""
@@ -53,19 +55,19 @@ class Holding:
 
     def row(self, *, sold_today: int = 0) -> dict[str, Any]:
         """As Groww writes it. Units sold today stay in the quantity but are locked until they leave overnight."""
-        locked = min(sold_today, self.free)
+        locked = min(sold_today, self.free - self.pledged)
         return {
             "isin": self.isin,
             "trading_symbol": self.symbol,
             "quantity": self.quantity,
             "average_price": trim(self.average_price),
-            "pledge_quantity": NONE,
+            "pledge_quantity": _units(self.pledged),
             "demat_locked_quantity": NONE,
             "groww_locked_quantity": _units(locked),
             "repledge_quantity": NONE,
             "t1_quantity": _units(self.t1),
-            "demat_free_quantity": _units(self.free - locked),
-            "corporate_action_additional_quantity": 0,
+            "demat_free_quantity": _units(self.free - self.pledged - locked),
+            "corporate_action_additional_quantity": self.pending,
             "active_demat_transfer_quantity": 0,
             "tradable_exchanges": ["NSE", "BSE"],
         }

@@ -5,7 +5,7 @@ import csv
 import io
 from datetime import date
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from portfolio_scheduler.simulator.contracts import UNDERLYINGS, Contract, Contracts, is_index
 from portfolio_scheduler.simulator.market import INDEX_LEVELS, DayPrices, Market, Stock, load_stocks
@@ -41,17 +41,36 @@ def _isin_check_digit(body: str) -> str:
     return str(-sum(value // 10 + value % 10 for value in doubled) % 10)
 
 
+class StockHistory(Protocol):
+    """What corporate actions did to the stocks."""
+
+    def isin(self, symbol: str, isin: str, on: date, /) -> str: ...
+
+    def is_gone(self, symbol: str, on: date, /) -> bool: ...
+
+
 class Instruments:
-    def __init__(self, market: Market) -> None:
+    def __init__(self, market: Market, history: StockHistory | None = None) -> None:
         self.market = market
+        self._history = history
         self.contracts = Contracts(market)
         self.stocks = load_stocks()
         self._by_symbol = {stock.symbol: stock for stock in self.stocks}
         self.csv_of = lru_cache(maxsize=4)(self._csv_of)
 
-    def stock(self, symbol: str) -> Stock | None:
-        if symbol in self._by_symbol:
-            return self._by_symbol[symbol]
+    def stocks_on(self, on: date) -> tuple[Stock, ...]:
+        """The real stocks that are traded on a day, with the ISIN they have then."""
+        if self._history is None:
+            return self.stocks
+        return tuple(found for stock in self.stocks if (found := self.stock(stock.symbol, on)) is not None)
+
+    def stock(self, symbol: str, on: date) -> Stock | None:
+        known = self._by_symbol.get(symbol)
+        if known is not None:
+            history = self._history
+            if history is None:
+                return known
+            return None if history.is_gone(symbol, on) else known._replace(isin=history.isin(symbol, known.isin, on))
         if symbol.startswith("SYN") and symbol[3:].isdecimal() and len(symbol) == 8:
             return made_up_stock(int(symbol[3:]))
         return None
@@ -59,7 +78,7 @@ class Instruments:
     def find(self, exchange: str, segment: str, symbol: str, on: date) -> Instrument | None:
         """The instrument, or None if it is unknown, expired or not traded there."""
         if segment == "CASH" and exchange in STOCK_EXCHANGES:
-            stock = self.stock(symbol)
+            stock = self.stock(symbol, on)
             if stock is not None:
                 return Instrument(exchange, segment, symbol, stock.isin, None)
             return Instrument(exchange, segment, symbol, "", None) if is_index(symbol) and exchange == "NSE" else None
@@ -89,7 +108,7 @@ class Instruments:
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
-        for place, stock in enumerate(self.stocks):
+        for place, stock in enumerate(self.stocks_on(on)):
             for exchange in STOCK_EXCHANGES:
                 writer.writerow(_stock_row(exchange, FIRST_TOKEN[exchange] + place, stock))
         for name in INDEX_LEVELS:

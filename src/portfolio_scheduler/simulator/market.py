@@ -3,7 +3,7 @@ they leave as rupees, so nothing is ever rounded by accident."""
 
 import csv
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -88,11 +88,20 @@ def _index_column(columns: dict[str, list[int]], members: tuple[str, ...], level
     return [total * level // sums[-1] // TICK_PAISE * TICK_PAISE for total in sums]
 
 
-class Market:
-    """The prices of one seed."""
+Scaled = Callable[[str, int, date], int]
 
-    def __init__(self, seed: int) -> None:
+
+def adjusted(symbol: str, paise: int, on: date) -> int:  # noqa: ARG001 - the shape of `Scaled`
+    """Prices as they are in the package: split- and bonus-adjusted on all days."""
+    return paise
+
+
+class Market:
+    """The prices of one seed. `close` and `path` are adjusted prices, all others are in the units of their day."""
+
+    def __init__(self, seed: int, scaled: Scaled = adjusted) -> None:
         self._seed = seed
+        self.scaled = scaled
         self._closes = load_closes()
         self._symbols = [stock.symbol for stock in load_stocks()]
         self._paths: dict[tuple[str, int], list[int]] = {}
@@ -135,6 +144,9 @@ class Market:
     def paise(self, symbol: str, wall: int) -> int:
         """The last traded price at this moment."""
         day = date_of(wall)
+        return self.scaled(symbol, self._adjusted_paise(symbol, wall, day), day)
+
+    def _adjusted_paise(self, symbol: str, wall: int, day: date) -> int:
         index = self.days.index_at(day)
         second = wall % DAY_SECONDS
         if self.days[index] != day or second >= CLOSE_SECOND:
@@ -151,9 +163,10 @@ class Market:
         day = date_of(wall)
         index = self.days.index_at(day)
         second = wall % DAY_SECONDS if self.days[index] == day else CLOSE_SECOND
-        last = self.paise(symbol, wall)
+        last = self._adjusted_paise(symbol, wall, day)
         if second < OPEN_SECOND:
-            return DayPrices(last, last, last, last, last)
+            return DayPrices(*[self.scaled(symbol, last, day)] * 5)
         passed = min((second - OPEN_SECOND) // KNOT_SECONDS + 1, KNOTS + 1)
         seen = [*self.path(symbol, index)[:passed], last]
-        return DayPrices(seen[0], max(seen), min(seen), self.close(symbol, index - 1), last)
+        known = (seen[0], max(seen), min(seen), self.close(symbol, index - 1), last)
+        return DayPrices(*(self.scaled(symbol, paise, day) for paise in known))

@@ -4,6 +4,8 @@ habits of the server that nobody outside Groww knows for sure."""
 from dataclasses import dataclass, field
 from datetime import date
 
+from portfolio_scheduler.simulator.corporate_actions import CorporateAction
+
 LAST_DAY = date(2026, 4, 24)  # the last day of the closing prices in the package
 
 
@@ -31,6 +33,8 @@ class Quirks:
     remembers_orders: bool = False  # detail, status and trades answer for orders of earlier days
     working_status: str = "OPEN"  # what an order waiting at the exchange is called
     ohlc_as_text: bool = False  # `{open: 1.0,high: …}`, a text that is not JSON
+    order_times: str = "naive"  # how orders and trades write their times; see `wall.WRITTEN`
+    repeats_pages: bool = False  # the order list answers every page with the first one
     one_token: bool = False  # a new token kills the previous one
     strict_version_header: bool = False  # refuse calls without `X-API-VERSION`
     not_entitled: frozenset[int] = frozenset()  # numbers of accounts without the live-data plan
@@ -46,5 +50,6 @@ class SimulatorOptions:
     ticking: bool = False  # the clock runs in real time instead of standing still
     limits: bool = False  # Groww's rate limits, counted by the simulator's clock
     load: Load | None = None
+    actions: tuple[CorporateAction, ...] = ()
     kinds: tuple[str, ...] = ("quiet", "trader", "approval")  # of accounts 1, 2, 3, 4 …, in turn
     quirks: Quirks = field(default_factory=Quirks)

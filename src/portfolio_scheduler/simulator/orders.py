@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from portfolio_scheduler.simulator.wall import DAY_SECONDS, iso
+from portfolio_scheduler.simulator.wall import DAY_SECONDS, iso, written
 
 ZERO = Decimal(0)
 FINAL = frozenset({"REJECTED", "FAILED", "EXECUTED", "DELIVERY_AWAITED", "CANCELLED", "COMPLETED"})
@@ -41,6 +41,7 @@ class Fill:
 class Order:
     order_id: str
     ticket: Ticket
+    reference_id: str
     created_at: int
     quantity: int
     price: Decimal
@@ -78,10 +79,10 @@ class Order:
             "order_status": self.status,
             "remark": self.remark,
             "filled_quantity": self.filled_quantity,
-            "order_reference_id": self.ticket.reference_id,
+            "order_reference_id": self.reference_id,
         }
 
-    def row(self) -> dict[str, Any]:
+    def row(self, times: str = "naive") -> dict[str, Any]:
         ticket = self.ticket
         return {
             "groww_order_id": self.order_id,
@@ -102,16 +103,16 @@ class Order:
             "transaction_type": ticket.transaction_type,
             "segment": ticket.segment,
             "product": ticket.product,
-            "created_at": iso(self.created_at),
-            "exchange_time": None if self.exchange_time is None else iso(self.exchange_time),
-            "trade_date": iso(self.created_at // DAY_SECONDS * DAY_SECONDS),
-            "order_reference_id": ticket.reference_id,
+            "created_at": written(self.created_at, times),
+            "exchange_time": None if self.exchange_time is None else written(self.exchange_time, times),
+            "trade_date": written(self.created_at // DAY_SECONDS * DAY_SECONDS, times),
+            "order_reference_id": self.reference_id,
         }
 
-    def trade_rows(self) -> list[dict[str, Any]]:
-        return [self._trade_row(fill) for fill in self.fills]
+    def trade_rows(self, times: str = "naive") -> list[dict[str, Any]]:
+        return [self._trade_row(fill, times) for fill in self.fills]
 
-    def _trade_row(self, fill: Fill) -> dict[str, Any]:
+    def _trade_row(self, fill: Fill, times: str) -> dict[str, Any]:
         ticket = self.ticket
         return {
             "price": trim(fill.price),
@@ -128,8 +129,8 @@ class Order:
             "segment": ticket.segment,
             "product": ticket.product,
             "transaction_type": ticket.transaction_type,
-            "created_at": iso(fill.at),
-            "trade_date_time": iso(fill.at),
+            "created_at": written(fill.at, times),
+            "trade_date_time": written(fill.at, times),
             "settlement_number": iso(fill.at)[:10].replace("-", ""),
         }
 

@@ -38,7 +38,7 @@ class Day:
         return wall_at(self.on, hour, minute) + self.random.randrange(spread)
 
     def any_stock(self) -> Stock:
-        return self.random.choice(self.account.instruments.stocks)
+        return self.random.choice(self.account.instruments.stocks_on(self.on))
 
     def last_close(self, symbol: str) -> Decimal:
         market = self.account.instruments.market
@@ -249,8 +249,9 @@ def found_with_shares(account: Account, on: date, *, count: int, amount: int, ca
     day = Day(account, on)
     market = account.instruments.market
     last = market.days.index_at(on) - 1
-    for stock in day.random.sample(account.instruments.stocks, count):
-        price = Decimal(market.close(stock.symbol, day.random.randint(max(last - 250, 0), max(last, 0)))).scaleb(-2)
+    for stock in day.random.sample(account.instruments.stocks_on(on), count):
+        close = market.close(stock.symbol, day.random.randint(max(last - 250, 0), max(last, 0)))
+        price = Decimal(market.scaled(stock.symbol, close, on)).scaleb(-2)
         quantity = max(int(Decimal(amount) * day.random.randint(3, 20) / 10 / price), 1)
         account.holdings[stock.isin] = Holding(
             isin=stock.isin, symbol=stock.symbol, free=quantity, cost=price * quantity
@@ -274,7 +275,7 @@ def found_trader(account: Account, on: date) -> None:
 
 
 def found_load(account: Account, on: date, load: Load) -> None:
-    stocks = account.instruments.stocks
+    stocks = account.instruments.stocks_on(on)
     chosen = [stocks[number] if number < len(stocks) else made_up_stock(number) for number in range(load.holdings)]
     for number, stock in enumerate(chosen):
         quantity = 1000 + number
@@ -283,13 +284,13 @@ def found_load(account: Account, on: date, load: Load) -> None:
             isin=stock.isin, symbol=stock.symbol, free=quantity, cost=price * quantity
         )
     account.cash = Decimal(100_000_000)
-    add_contracts(account, on, load.positions)
+    if load.positions:
+        add_contracts(account, on, load.positions)
 
 
 def add_contracts(account: Account, on: date, count: int) -> None:
     """Long positions carried in from the day before, the farthest series first so that they live long."""
-    listed = sorted(account.instruments.contracts.listed(on), key=lambda contract: contract.expiry, reverse=True)
-    for contract in listed[:count]:
+    for contract in account.instruments.contracts.longest_lived(on)[:count]:
         key = PositionKey("FNO", "NSE", contract.symbol, "NRML")
         price = account.price(contract_ticket(contract.symbol, "BUY", contract.lot), wall_at(on, 9))
         account.positions[key] = Position(

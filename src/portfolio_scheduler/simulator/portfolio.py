@@ -91,6 +91,7 @@ def order_list(call: Call) -> Answer:
     size = min(call.number("page_size", quirks.order_page_default), quirks.order_page_cap)
     if page < 0 or size < 1:
         raise bad_request("Invalid page or page_size")
+    page = 0 if quirks.repeats_pages else page
     found = _listed_orders(call, segment)[page * size : (page + 1) * size]
     return Answer(enveloped(rows("order_list", found)))
 
@@ -105,7 +106,7 @@ def _listed_orders(call: Call, segment: str | None) -> list[bytes]:
     known = account.cached_rows.get(name)
     if known is None:
         known = account.cached_rows[name] = [
-            encode(order.row())
+            encode(order.row(account.quirks.order_times))
             for order in reversed(account.orders.values())
             if segment in {None, order.ticket.segment} and (order.created_at - shift) // DAY_SECONDS == today
         ]
@@ -116,7 +117,8 @@ def order_detail(call: Call) -> Answer:
     for order_id, _, row in call.account.answers.orders or []:
         if order_id == call.tail:
             return Answer(enveloped(row))
-    return success(find_order(call.account, call.tail, call.required("segment")).row())
+    order = find_order(call.account, call.tail, call.required("segment"))
+    return success(order.row(call.account.quirks.order_times))
 
 
 def order_status(call: Call) -> Answer:
@@ -145,7 +147,7 @@ def trades(call: Call) -> Answer:
     put = call.account.answers.trades.get(call.tail)
     if put is None:
         order = find_order(call.account, call.tail, call.required("segment"))
-        put = [encode(row) for row in order.trade_rows()]
+        put = [encode(row) for row in order.trade_rows(call.account.quirks.order_times)]
     return Answer(enveloped(rows("trade_list", put[page * size : (page + 1) * size])))
 
 

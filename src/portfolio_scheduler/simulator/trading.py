@@ -16,6 +16,7 @@ from portfolio_scheduler.simulator.wall import date_of
 
 REFERENCE = re.compile(r"(?=.{8,20}$)[A-Za-z0-9]+(-[A-Za-z0-9]+){0,2}-?")
 PRODUCTS = {"CASH": {"CNC", "MIS"}, "FNO": {"NRML", "MIS"}}
+PRICE_CAP = 10_000_000  # rupees
 ORDER_TYPES = {"LIMIT", "MARKET", "SL", "SL_M"}
 
 
@@ -79,10 +80,17 @@ def create(call: Call) -> Answer:
         reference_id=reference,
     )
     order = desk.place_live(call.account, ticket, call.now)
-    return success({**_acknowledgement(order), "order_reference_id": order.ticket.reference_id, "remark": order.remark})
+    return success({**_acknowledgement(order), "order_reference_id": order.reference_id, "remark": order.remark})
+
+
+def _check_price(*prices: Decimal | None) -> None:
+    """JSON texts like "NaN" decode as decimals too."""
+    if any(price is not None and not (price.is_finite() and 0 <= price < PRICE_CAP) for price in prices):
+        raise bad_request("Invalid price")
 
 
 def _check(request: CreateRequest) -> None:
+    _check_price(request.price, request.trigger_price)
     if request.quantity <= 0:
         raise bad_request("Invalid quantity")
     if request.transaction_type not in {"BUY", "SELL"}:
@@ -119,8 +127,9 @@ def _working_order(call: Call, order_id: str, segment: str) -> Order:
 def modify(call: Call) -> Answer:
     request = call.decoded(ModifyRequest)
     order = _working_order(call, request.groww_order_id, request.segment)
-    if request.quantity <= 0:
-        raise bad_request("Invalid quantity")
+    _check_price(request.price, request.trigger_price)
+    if request.quantity <= 0 or request.order_type not in ORDER_TYPES:
+        raise bad_request("Invalid quantity or order_type")
     order.order_type = request.order_type
     order.trigger_price = request.trigger_price
     price = order.price if request.price is None else request.price
@@ -143,6 +152,7 @@ def order_margins(call: Call) -> Answer:
         raise bad_request("A basket is possible for FNO and COMMODITY only")
     totals = dict.fromkeys(("exposure", "span", "premium", "cnc", "mis"), ZERO)
     for request in requests:
+        _check_price(request.price)
         _add_requirement(call, segment, request, totals)
     charges = min(Decimal(20), sum(totals.values(), ZERO) / 1000)
     money = {name: trim(value.quantize(Decimal("0.01"))) for name, value in totals.items()}

@@ -32,6 +32,26 @@ def _date_text(day_number: int) -> str:
     return date.fromordinal(day_number + _EPOCH_ORDINAL).isoformat()
 
 
+WRITTEN = ("naive", "zulu", "offset", "space", "seconds", "milliseconds")  # the ways a moment may be written
+
+
+def written(wall: int, how: str) -> str | int:
+    """The same moment in one of the ways seen at Groww and around it."""
+    match how:
+        case "zulu":
+            return iso(wall - IST_OFFSET_SECONDS) + "Z"
+        case "offset":
+            return iso(wall) + "+05:30"
+        case "space":
+            return iso(wall).replace("T", " ")
+        case "seconds":
+            return wall - IST_OFFSET_SECONDS
+        case "milliseconds":
+            return (wall - IST_OFFSET_SECONDS) * 1000
+        case _:
+            return iso(wall)
+
+
 def iso(wall: int) -> str:
     """`YYYY-MM-DDThh:mm:ss` without an offset, the way Groww writes order times."""
     day, second = divmod(wall, DAY_SECONDS)

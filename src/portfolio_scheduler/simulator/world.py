@@ -7,8 +7,10 @@ from portfolio_scheduler.clock import Clock, StoppedClock, TickingClock
 from portfolio_scheduler.errors import InvalidInput, NotFound
 from portfolio_scheduler.simulator import plans
 from portfolio_scheduler.simulator.accounts import Account, Login, make_login
+from portfolio_scheduler.simulator.corporate_actions import CorporateAction, CorporateActions
+from portfolio_scheduler.simulator.ex_dates import credit, take_effect
 from portfolio_scheduler.simulator.instruments import Instruments
-from portfolio_scheduler.simulator.market import Market
+from portfolio_scheduler.simulator.market import Market, adjusted
 from portfolio_scheduler.simulator.options import Quirks, SimulatorOptions
 from portfolio_scheduler.simulator.sessions import start_session
 from portfolio_scheduler.simulator.wall import date_of, instant_of, wall_at, wall_of
@@ -19,8 +21,9 @@ HISTORY_SESSIONS = 20  # how long before the first day accounts began to trade, 
 class World:
     def __init__(self, options: SimulatorOptions) -> None:
         self.options = options
-        self.market = Market(options.seed)
-        self.instruments = Instruments(self.market)
+        self.actions = CorporateActions(options.actions)
+        self.market = Market(options.seed, self.actions.scaled if options.actions else adjusted)
+        self.instruments = Instruments(self.market, self.actions if options.actions else None)
         start = instant_of(wall_at(options.on, 9))
         self._clock: StoppedClock | TickingClock = TickingClock(start) if options.ticking else StoppedClock(start)
         self.opened_on = self._opening_day()
@@ -102,5 +105,17 @@ class World:
         else:
             found, plan = partial(plans.found_load, load=load), partial(plans.plan_load, load=load)
         found(account, self.opened_on)
+        self._plan_actions(account)
         start_session(account, self.opened_on, plan)
         return account
+
+    def _plan_actions(self, account: Account) -> None:
+        for action in self.actions.all:
+            if action.on > self.opened_on:
+                _plan_action(account, action)
+
+
+def _plan_action(account: Account, action: CorporateAction) -> None:
+    account.plan(wall_at(action.on, 8), lambda _: take_effect(account, action))
+    if action.credited_on is not None:
+        account.plan(wall_at(action.credited_on, 8), lambda _: credit(account, action))
