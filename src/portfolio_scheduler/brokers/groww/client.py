@@ -78,6 +78,7 @@ SCANS = 4
 TRADES_PER_PAGE = 50
 PRICES_PER_CALL = 50
 CONFLICTS_LOOKED_UP = 20
+FILLS_AT_ONCE = 4
 FILL_FAILURES = 5  # after so many orders without an answer the others are not asked for
 
 _BAD_SYMBOL = re.compile(r"Invalid trading symbol:?\s*(\S+)", re.IGNORECASE)
@@ -213,6 +214,19 @@ class GrowwSession:
             read.sections.setdefault(name, OK)
         return result
 
+    async def _each(
+        self, read: _Read, group: str, segments: Sequence[str], reader: Callable[..., Awaitable[None]]
+    ) -> None:
+        """Read a group of sections segment by segment; each has its own outcome."""
+        parts = [_Read([], {}) for _ in segments]
+        await _all(
+            self._guarded(part, [f"{group}:{segment}"], partial(reader, segment=segment))
+            for part, segment in zip(parts, segments, strict=True)
+        )
+        for part in parts:  # in the order of the segments, whichever came first
+            read.answers += part.answers
+            read.sections |= part.sections
+
     async def _read_owner(self, read: _Read) -> tuple[str, ...]:
         answer = await self._get(read, "owner", "owner", "/user/detail")
         [(owner, _)] = _decoded(wire.OWNER, answer).good
@@ -226,17 +240,17 @@ class GrowwSession:
 
     async def _read_positions(self, read: _Read, segments: Sequence[str]) -> None:
         """All segments in one call; segment by segment when a row does not say which is its own."""
-        answer = await self._get(read, "positions", "positions", "/positions/user")
-        rows = [row for row, _ in _decoded(wire.POSITIONS, answer).good]
-        if all(row.segment or not row.trading_symbol for row in rows):
+        try:
+            answer = await self._get(read, "positions", "positions", "/positions/user")
+            rows = [row for row, _ in _decoded(wire.POSITIONS, answer).good]
+        except BrokerRefused:  # perhaps it wants a segment
+            rows = None
+        if rows is not None and all(row.segment or not row.trading_symbol for row in rows):
             for segment in dict.fromkeys([*segments, *(row.segment for row in rows if row.segment)]):
                 read.sections[f"positions:{segment}"] = OK
-            return
-        read.answers.remove(answer)
-        await _all(
-            self._guarded(read, [f"positions:{segment}"], partial(self._read_positions_of, segment=segment))
-            for segment in segments
-        )
+        else:
+            read.answers.clear()
+            await self._each(read, "positions", segments, self._read_positions_of)
 
     async def _read_positions_of(self, read: _Read, segment: str) -> None:
         answer = await self._get(
@@ -248,16 +262,17 @@ class GrowwSession:
 
     async def _read_orders(self, read: _Read, segments: Sequence[str]) -> None:
         """All segments in one list when it proves complete by ending in an empty page, else segment by segment."""
-        result, scan = await self._scan_until_stable(read, "orders", None)
+        try:
+            result, scan = await self._scan_until_stable(read, "orders", None)
+        except BrokerRefused:  # perhaps it wants a segment
+            scan = None
         if scan is not None and scan.ended_empty and not scan.without_segment:
             seen = (order.segment for order in scan.orders.values() if order.segment)
             for segment in dict.fromkeys([*segments, *seen]):
                 read.sections[f"orders:{segment}"] = result
-            return
-        await _all(
-            self._guarded(read, [f"orders:{segment}"], partial(self._read_orders_of, segment=segment))
-            for segment in segments
-        )
+        else:
+            read.answers.clear()
+            await self._each(read, "orders", segments, self._read_orders_of)
 
     async def _read_orders_of(self, read: _Read, segment: str) -> None:
         section = f"orders:{segment}"
@@ -328,16 +343,19 @@ class GrowwSession:
         reads = [_Read([], {}) for _ in asked]
         failures: list[BrokerError] = []
 
+        lanes = asyncio.Semaphore(FILLS_AT_ONCE)
+
         async def one(read: _Read, order: Order) -> None:
-            if len(failures) >= FILL_FAILURES:
-                failures.append(failures[-1])
-                return
-            try:
-                await self._read_fills_of(read, order)
-            except BrokerLoginRequired:
-                raise
-            except BrokerError as error:
-                failures.append(error)
+            async with lanes:
+                if len(failures) >= FILL_FAILURES:
+                    failures.append(failures[-1])
+                    return
+                try:
+                    await self._read_fills_of(read, order)
+                except BrokerLoginRequired:
+                    raise
+                except BrokerError as error:
+                    failures.append(error)
 
         await _all(one(read, order) for read, order in zip(reads, asked, strict=True))
         result = OK

@@ -302,7 +302,7 @@ def parse(
     for answer in answers:
         if not any(draft.applies(name) for name in draft.owned(answer.section)):
             continue
-        if 200 <= answer.status < 300 or (answer.call == "fills" and "#" in answer.request):
+        if _is_good(answer) or answer.call == "ltp" or (answer.call == "fills" and "#" in answer.request):
             calls.setdefault("orders" if answer.call == "order" else answer.call, []).append(answer)
     owner = _owner(draft, calls.get("owner", ()))
     holdings = _holdings(draft, calls.get("holdings", ()))
@@ -659,22 +659,24 @@ def _margin(draft: _Draft, answers: Sequence[Answer]) -> Margin | None:
 def _prices(draft: _Draft, answers: Sequence[Answer]) -> list[Price]:
     """Each answer's request names the symbols asked for and, after "#", whose price each one is."""
     found: dict[tuple[str, str], Price] = {}
+    asked: set[tuple[str, str]] = set()
     for answer in answers:
+        segment, symbols = _symbols(answer.request)
+        asked.update((key, symbol) for symbol, key in symbols)
+        if not _is_good(answer):
+            continue
         try:
             quoted = wire.read_prices(answer.body)
         except wire.UNREADABLE:
             draft.fail("prices", "Groww's answer to ltp is not of the shape we know; it is kept.")
             continue
-        segment, symbols = _symbols(answer.request)
         for symbol, key in symbols:
             exchange, _, trading_symbol = symbol.partition("_")
             try:
                 price = read_number(quoted.get(symbol), PRICE_LIMIT)
             except InvalidInput:
-                draft.flag("prices", flag("unpriced", symbol))
                 continue
             if price <= 0:
-                draft.flag("prices", flag("unpriced", symbol))
                 continue
             found[(key, symbol)] = Price(
                 key=key,
@@ -686,6 +688,7 @@ def _prices(draft: _Draft, answers: Sequence[Answer]) -> list[Price]:
                 priced_on=draft.trading_on,
                 priced_at=answer.fetched_at,
             )
+    draft.flag("prices", *(flag("unpriced", symbol) for key, symbol in asked if (key, symbol) not in found))
     return list(found.values())
 
 
@@ -701,6 +704,10 @@ def _symbols(request: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 # --- Common ----------------------------------------------------------------------------------------------------------
+
+
+def _is_good(answer: Answer) -> bool:
+    return 200 <= answer.status < 300
 
 
 def _asked(answer: Answer) -> dict[str, str]:

@@ -28,7 +28,8 @@ NOT_FOUND_CODES = frozenset({"GA004", "404"})
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, ArithmeticError)
 
-_BRACKETS_AND_QUOTES = bytes(set(range(256)) - set(b'[]{}"\\'))
+_PLAIN = bytes(set(range(256)) - set(b'[]{}"\\'))
+_AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SURROGATES = re.compile(
     rb"\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
@@ -50,14 +51,14 @@ def readable(body: bytes) -> bytes:
 
 def _is_too_deep(body: bytes) -> bool:
     """Whether brackets nest deeper than `MAX_DEPTH`. Works on what is left of the body without its plain text."""
-    marks = body.translate(None, _BRACKETS_AND_QUOTES).replace(b'""', b"")
+    marks = body.translate(_AS_BRACKETS, _PLAIN).replace(b'""', b"")
     if b'"' in marks or b"\\" in marks:  # brackets or escapes inside strings: look closely
-        marks = _STRING.sub(b"", body).translate(None, _BRACKETS_AND_QUOTES)
+        marks = _STRING.sub(b"", body).translate(_AS_BRACKETS, _PLAIN)
     for _ in range(MAX_DEPTH):
         if not marks:
             return False
-        marks = marks.replace(b"[]", b"").replace(b"{}", b"")
-    return len(marks) > 2 * MAX_DEPTH or marks.count(b"[") + marks.count(b"{") > 0
+        marks = marks.replace(b"[]", b"")  # takes the innermost level away
+    return bool(marks)
 
 
 # --- What is wrong with an answer ------------------------------------------------------------------------------------
