@@ -233,6 +233,7 @@ def test_the_data_folder_may_be_called_anything(folder: Path, name: str):
     with embedded.running(settings) as conninfo:
         assert answers(conninfo)
     assert not list(folder.rglob("oops"))
+    assert not sockets.exists()
 
 
 def test_a_socket_folder_that_others_prepared_is_refused(folder: Path):

@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -431,13 +431,17 @@ def _start(place: Place) -> None:
 
 
 def _stop(place: Place) -> bool:
-    """Stop a running server; it flushes to disk and refuses new work first."""
+    """Stop a running server: new work is refused, open work rolled back, everything flushed to disk."""
     if not place.cluster.exists() or _server(place.cluster) is None:
         return False
+    sockets = Path(_pid_file_lines(place.cluster)[4])
     command = ["pg_ctl", "stop", "-w", "-t", str(STOP_TIMEOUT_SECONDS), "-s", "-m", "fast", "-D", place.cluster.name]
     done = _run(place, command)
     if done.returncode:
         log.warning("the embedded database did not stop", answer=done.stderr.strip())
+    elif sockets != place.cluster:
+        with suppress(OSError):  # another cluster's never, for that would not be empty
+            sockets.rmdir()
     return True
 
 
