@@ -265,15 +265,19 @@ def test_roots_closed_folder_stays_closed(folder: Path):
 
 
 @pytest.mark.skipif(not system_user.is_root(), reason="only root needs another place for the programs")
-def test_root_s_closed_programs_are_copied(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    closed = folder / "venv"
+def test_root_s_closed_programs_are_copied_and_run(nothing: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """As in a virtual environment below root's home."""
+    package = embedded.binary("postgres").parent.parent.parent
+    closed = folder / "site-packages"
     closed.mkdir(mode=0o700)
+    for part in (f"{package.name}/pginstall18", f"{package.name}.libs"):
+        shutil.copytree(package.parent / part, closed / part, symlinks=True)
+    monkeypatch.setattr(embedded, "binary", lambda name: closed / package.name / "pginstall18" / "bin" / name)
     monkeypatch.setattr(embedded, "ELSEWHERE", folder / "elsewhere")
-    (closed / "pg").symlink_to(embedded.binary("postgres").parent.parent)
-    copied = embedded._copied_binaries(closed / "pg" / "bin")
-    assert copied.is_relative_to(folder / "elsewhere")
-    assert system_user.can_reach(system_user.unprivileged(), copied / "initdb")
-    assert embedded._copied_binaries(closed / "pg" / "bin") == copied
+    with embedded.running(nothing) as conninfo:
+        assert answers(conninfo)
+        assert embedded._place(nothing).binaries.is_relative_to(folder / "elsewhere")
+        assert len(list((folder / "elsewhere" / "programs").iterdir())) == 1
 
 
 # ── what is wrong ───────────────────────────────────────────────────────────────────────────────────────────────────

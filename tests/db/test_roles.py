@@ -127,7 +127,7 @@ def test_a_database_without_tables_says_migrate(database: Database):
 
 def test_a_missing_password_is_said_to_be_missing(database: Database, tmp_path: Path):
     settings = Settings(data=tmp_path / "data", keys=tmp_path / "keys")
-    with pytest.raises(SetupProblem, match="has no password for it"):
+    with pytest.raises(SetupProblem, match=r"has no password for the role .* run `portfolio-scheduler migrate`"):
         roles.conninfo(database.owner, settings, "api")
 
 

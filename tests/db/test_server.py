@@ -7,7 +7,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from portfolio_scheduler.db import server
-from portfolio_scheduler.db.migrate import migrate
+from portfolio_scheduler.db.migrate import is_current, migrate
 from portfolio_scheduler.errors import SetupProblem
 from portfolio_scheduler.settings import Settings
 from tests.conftest import Database
@@ -27,8 +27,9 @@ def test_a_postgresql_16_is_too_old(folder: Path):
     settings = Settings(data=folder / "data", keys=folder / "keys")
     with old_server(folder) as conninfo:
         assert problem_of(conninfo).startswith("This is PostgreSQL 16.")
-        with pytest.raises(SetupProblem, match="18 or newer is needed"):
-            migrate(conninfo, settings)
+        for act in (lambda: migrate(conninfo, settings), lambda: is_current(conninfo)):
+            with pytest.raises(SetupProblem, match="18 or newer is needed"):
+                act()
 
 
 @pytest.mark.parametrize(

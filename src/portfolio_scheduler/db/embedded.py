@@ -206,7 +206,10 @@ def _place(settings: Settings) -> Place:
     cluster, binaries = settings.data / CLUSTER, binary("postgres").parent
     if not system_user.is_root():
         return Place(cluster, binaries, None)
-    return _place_for_root(settings.data, cluster, binaries)
+    try:
+        return _place_for_root(settings.data, cluster, binaries)
+    except OSError as error:
+        raise _unusable(settings.data, error) from error
 
 
 def _place_for_root(data: Path, cluster: Path, binaries: Path) -> Place:
@@ -243,17 +246,24 @@ def _elsewhere(name: str) -> Path:
 
 
 def _copied_binaries(binaries: Path) -> Path:
-    """A copy of the wheel's programs (38 MB, once per release) where PostgreSQL's user can run them."""
+    """A copy of the wheel's programs (40 MB, once per release) where PostgreSQL's user can run them.
+
+    They find their libraries by way of their own place: in a folder beside the package (Linux) or inside it (macOS).
+    """
+    package = binaries.parent.parent
     target = _elsewhere("programs") / f"{WHEEL}-{version(WHEEL)}-{_short_hash(binaries)}"
     if not target.exists():
         draft = Path(tempfile.mkdtemp(dir=target.parent))
-        shutil.copytree(binaries.parent, draft, symlinks=True, dirs_exist_ok=True)
-        draft.chmod(0o755)
+        for part in (binaries.parent, package / ".dylibs", package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, draft / part.relative_to(package.parent), symlinks=True)
+        for folder in (draft, draft / package.name):
+            folder.chmod(0o755)
         try:
             draft.rename(target)
         except OSError:  # another process was faster
             shutil.rmtree(draft)
-    return target / "bin"
+    return target / binaries.relative_to(package.parent)
 
 
 def _short_hash(path: Path) -> str:
