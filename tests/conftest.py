@@ -4,6 +4,7 @@
 """
 
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,7 @@ from portfolio_scheduler.db.migrate import migrate
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.settings import Settings
 
+MEMORY = Path("/dev/shm")  # clusters are a thousand files each: in memory they are made, copied and removed at once
 _numbers = itertools.count(1)
 
 
@@ -42,9 +44,13 @@ class Database(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_folder() -> Path:
     """A temporary folder that PostgreSQL's user can pass; pytest's own are closed when root runs the tests."""
-    folder = Path(tempfile.mkdtemp(prefix="portfolio-"))
+    folder = Path(tempfile.mkdtemp(prefix="portfolio-", dir=MEMORY if _has_room(MEMORY) else None))
     folder.chmod(0o711)
     return folder
+
+
+def _has_room(folder: Path) -> bool:
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 4 << 30
 
 
 def settings_in(folder: Path) -> Settings:
@@ -68,7 +74,8 @@ def template() -> Iterator[Database]:
         migrate(owner, settings)
         superuser = embedded.conninfo(settings, user=embedded.SUPERUSER)
         with psycopg.connect(make_conninfo(superuser, dbname="postgres"), autocommit=True) as admin:
-            admin.execute("ALTER SYSTEM SET fsync = off")  # a copy takes 20 ms instead of 80
+            for careless in ("fsync = off", "full_page_writes = off", "checkpoint_flush_after = 0"):
+                admin.execute(f"ALTER SYSTEM SET {careless}")  # a copy takes 20 ms instead of 100
             admin.execute("SELECT pg_reload_conf()")
         worker, api = (roles.conninfo(owner, settings, role) for role in ("worker", "api"))
         yield Database(

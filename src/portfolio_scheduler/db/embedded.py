@@ -20,8 +20,8 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -92,11 +92,11 @@ class Place(msgspec.Struct, frozen=True):
 @contextmanager
 def running(settings: Settings) -> Iterator[str]:
     """The embedded server runs inside this block. Yields the owner's connection string (it holds a password)."""
-    users = _join(settings)
+    users, place = _join(settings)
     try:
-        yield conninfo(settings)
+        yield _conninfo(settings, place, OWNER, DATABASE)
     finally:
-        _leave(settings, users)
+        _leave(settings, users, place)
 
 
 def stop(settings: Settings) -> bool:
@@ -107,7 +107,10 @@ def stop(settings: Settings) -> bool:
 
 def conninfo(settings: Settings, *, user: str = OWNER, database: str = DATABASE) -> str:
     """How to reach the running server as its owner, or as its superuser (backups, tests)."""
-    place = _place(settings)
+    return _conninfo(settings, _place(settings), user, database)
+
+
+def _conninfo(settings: Settings, place: Place, user: str, database: str) -> str:
     if _server(place.cluster) is None:
         raise SetupProblem("The embedded database does not run; start it with `portfolio-scheduler serve`.")
     password = passwords.known(settings, _section(place.cluster), user)
@@ -126,27 +129,26 @@ def binary(name: str, major: int = MAJOR) -> Path:
 # ── joining and leaving ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _join(settings: Settings) -> int:
-    """Start the server unless it runs, and be counted among its users. Returns the lock that counts us."""
+def _join(settings: Settings) -> tuple[int, Place]:
+    """Start the server unless it runs, and be counted among its users. Returns the lock that counts us, and where."""
     with _locked(settings):
         users = _open_lock(settings.data / "postgres.users")
         try:
             fcntl.flock(users, fcntl.LOCK_SH)
-            _ensure_running(settings)
+            return users, _ensure_running(settings)
         except BaseException:
             os.close(users)
             raise
-        return users
 
 
-def _leave(settings: Settings, users: int) -> None:
+def _leave(settings: Settings, users: int, place: Place) -> None:
     with _locked(settings):
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return  # somebody else still uses it
         else:
-            _stop(_place(settings))
+            _stop(place)
         finally:
             os.close(users)
 
@@ -204,7 +206,10 @@ def _place(settings: Settings) -> Place:
     cluster, binaries = settings.data / CLUSTER, binary("postgres").parent
     if not system_user.is_root():
         return Place(cluster, binaries, None)
-    return _place_for_root(settings.data, cluster, binaries)
+    try:
+        return _place_for_root(settings.data, cluster, binaries)
+    except OSError as error:
+        raise _unusable(settings.data, error) from error
 
 
 def _place_for_root(data: Path, cluster: Path, binaries: Path) -> Place:
@@ -241,17 +246,24 @@ def _elsewhere(name: str) -> Path:
 
 
 def _copied_binaries(binaries: Path) -> Path:
-    """A copy of the wheel's programs (38 MB, once per release) where PostgreSQL's user can run them."""
+    """A copy of the wheel's programs (40 MB, once per release) where PostgreSQL's user can run them.
+
+    They find their libraries by way of their own place: in a folder beside the package (Linux) or inside it (macOS).
+    """
+    package = binaries.parent.parent
     target = _elsewhere("programs") / f"{WHEEL}-{version(WHEEL)}-{_short_hash(binaries)}"
     if not target.exists():
         draft = Path(tempfile.mkdtemp(dir=target.parent))
-        shutil.copytree(binaries.parent, draft, symlinks=True, dirs_exist_ok=True)
-        draft.chmod(0o755)
+        for part in (binaries.parent, package / ".dylibs", package.with_name(f"{package.name}.libs")):
+            if part.exists():
+                shutil.copytree(part, draft / part.relative_to(package.parent), symlinks=True)
+        for folder in (draft, draft / package.name):
+            folder.chmod(0o755)
         try:
             draft.rename(target)
         except OSError:  # another process was faster
             shutil.rmtree(draft)
-    return target / "bin"
+    return target / binaries.relative_to(package.parent)
 
 
 def _short_hash(path: Path) -> str:
@@ -294,6 +306,7 @@ def _give(path: Path, user: SystemUser | None) -> None:
 
 def _make_cluster(settings: Settings, place: Place) -> None:
     """Made beside its place and moved there when it is whole, so that a crash leaves no half cluster."""
+    passwords.see_that_they_can_be_kept(settings)
     draft = place.cluster.with_name(f"{CLUSTER}.new")
     try:
         shutil.rmtree(draft, ignore_errors=True)
@@ -318,7 +331,7 @@ def _initdb(settings: Settings, place: Place, draft: Path) -> None:
     )
     with (draft / "postgresql.conf").open("a") as conf:
         conf.write(f"include '{CONF}'\ninclude_if_exists '{USER_CONF}'\n")
-    _write_conf(place, draft, draft)
+    _write_conf(place, draft)
     superuser, owner = (passwords.known_or_new(settings, _section(draft), role) for role in (SUPERUSER, OWNER))
     _single_user(
         place,
@@ -329,9 +342,9 @@ def _initdb(settings: Settings, place: Place, draft: Path) -> None:
     )
 
 
-def _write_conf(place: Place, cluster: Path, sockets: Path) -> None:
+def _write_conf(place: Place, cluster: Path, sockets: Path | None = None) -> None:
     """Our settings, written anew at each start, so that a new release changes them. `user.conf` overrides."""
-    values = SETTINGS | {"unix_socket_directories": str(sockets)}
+    values = SETTINGS | {"unix_socket_directories": str(sockets or "")}
     lines = [f"{name} = '{value}'\n" for name, value in values.items()]
     conf = cluster / CONF
     conf.write_text(f"# Written at each start; put settings of your own into {USER_CONF}.\n" + "".join(lines))
@@ -357,7 +370,7 @@ def _section(cluster: Path) -> str:
 # ── starting and stopping ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _ensure_running(settings: Settings) -> None:
+def _ensure_running(settings: Settings) -> Place:
     place = _place(settings)
     cluster = place.cluster
     if not cluster.exists():
@@ -365,10 +378,10 @@ def _ensure_running(settings: Settings) -> None:
         _make_cluster(settings, place)
     _check_cluster(place)
     _restore_passwords(settings, place)
-    if _is_up(cluster):
-        return
-    _clear_stale_pid_file(cluster)
-    _start(place)
+    if not _is_up(cluster):
+        _clear_stale_pid_file(cluster)
+        _start(place)
+    return place
 
 
 def _check_cluster(place: Place) -> None:
@@ -428,13 +441,17 @@ def _start(place: Place) -> None:
 
 
 def _stop(place: Place) -> bool:
-    """Stop a running server; it flushes to disk and refuses new work first."""
+    """Stop a running server: new work is refused, open work rolled back, everything flushed to disk."""
     if not place.cluster.exists() or _server(place.cluster) is None:
         return False
+    sockets = Path(_pid_file_lines(place.cluster)[4])
     command = ["pg_ctl", "stop", "-w", "-t", str(STOP_TIMEOUT_SECONDS), "-s", "-m", "fast", "-D", place.cluster.name]
     done = _run(place, command)
     if done.returncode:
         log.warning("the embedded database did not stop", answer=done.stderr.strip())
+    elif sockets != place.cluster:
+        with suppress(OSError):  # another cluster's never, for that would not be empty
+            sockets.rmdir()
     return True
 
 
@@ -551,6 +568,14 @@ def _tail(cluster: Path) -> str:
 def _start_problem(what: str, output: str, folder: Path) -> SetupProblem:
     if "No space left on device" in output or "Disk quota exceeded" in output:
         return _disk_full(folder)
-    telling = [line for line in output.splitlines() if re.search(r"FATAL|PANIC|ERROR|error:", line)]
-    reason = telling[0].strip() if telling else (output.strip().splitlines() or ["it gave no reason"])[-1]
-    return SetupProblem(f"The embedded database in {folder} {what}: {reason}")
+    lines = output.strip().splitlines() or ["it gave no reason"]
+    return SetupProblem(f"The embedded database in {folder} {what}: {_told(lines)}")
+
+
+def _told(lines: Sequence[str]) -> str:
+    """The line of PostgreSQL's output that says what is wrong, without its time stamp."""
+    for pattern in (r"LOG: +((?:invalid|unrecognized|syntax error).*)", r"(?:FATAL|PANIC|ERROR|error): +(.*)"):
+        for line in lines:
+            if found := re.search(pattern, line):
+                return found[1]
+    return lines[-1]

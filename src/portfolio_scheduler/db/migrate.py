@@ -51,6 +51,7 @@ def migrate(conninfo: str, settings: Settings, *, reset_passwords: bool = False)
 def is_current(conninfo: str) -> bool:
     """Whether the database has exactly this release's tables. Whoever may connect may ask."""
     with connected(conninfo) as connection:
+        check_version(connection)
         row = connection.execute("SELECT to_regclass('public.alembic_version')").fetchone()
         if row is None or row[0] is None:
             return False

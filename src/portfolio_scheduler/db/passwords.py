@@ -42,6 +42,12 @@ def known_or_new(settings: Settings, section: str, role: str) -> str:
         return sections.setdefault(section, {}).setdefault(role, new())
 
 
+def see_that_they_can_be_kept(settings: Settings) -> None:
+    """Fails before anything is made whose password could then not be written down."""
+    with _changing(settings):
+        pass
+
+
 @contextmanager
 def _changing(settings: Settings) -> Iterator[dict[str, dict[str, str]]]:
     """Read, let the caller change, write; one process at a time, and whole or not at all."""

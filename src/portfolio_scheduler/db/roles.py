@@ -192,6 +192,11 @@ def _invoker_functions(connection: Connection) -> list[SQL]:
 
 
 def _lost_password(settings: Settings, name: str) -> str:
+    if settings.database_url is None:
+        return (
+            f'{passwords.path(settings)} has no password for the role "{name}" of the embedded database; '
+            "run `portfolio-scheduler migrate`, which sets a new one."
+        )
     return (
         f'The role "{name}" exists, but {passwords.path(settings)} has no password for it: copy that file from the '
         "machine that set the database up, or run `portfolio-scheduler migrate --reset-passwords`."

@@ -934,6 +934,7 @@ CREATE TABLE public.sync_batches (
     answers jsonb DEFAULT '[]'::jsonb NOT NULL,
     counts jsonb DEFAULT '{}'::jsonb NOT NULL,
     flags jsonb DEFAULT '[]'::jsonb NOT NULL,
+    margin jsonb,
     error_class text,
     error_text text,
     CONSTRAINT sync_batches_check CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
