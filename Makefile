@@ -48,7 +48,7 @@ $(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV) || { $(call say,Could not make a virtual environment: install your system's python3-venv package and try again.); exit 2; }
 	@$(BIN)/python -m pip install -qqq --disable-pip-version-check --require-hashes -r requirements/uv.txt >&2
 	@$(call say,Installing pinned dependencies …)
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt requirements/uv.txt >&2
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.txt requirements/uv.txt >&2
 	@$(BIN)/uv pip install -qqq --python $(BIN)/python --no-deps --no-build-isolation -e . >&2
 	@touch $(STAMP)
 	@$(call say,Ready.)
