@@ -9,8 +9,8 @@ from portfolio_scheduler.brokers.broker import Broker
 from portfolio_scheduler.brokers.groww.client import Groww
 from portfolio_scheduler.clock import Clock, SystemClock
 from portfolio_scheduler.db import market_days, roles
-from portfolio_scheduler.db.migrate import is_current, migrate
 from portfolio_scheduler.db.pool import Pool, make_pool, opened, transaction
+from portfolio_scheduler.db.revisions import is_current
 from portfolio_scheduler.db.server import check, database
 from portfolio_scheduler.errors import SetupProblem
 from portfolio_scheduler.market.calendar import Calendar, make_calendar
@@ -38,7 +38,9 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
             check(owner)
             if not is_current(owner):
                 raise SetupProblem("The database is not up to date; run `portfolio-scheduler migrate`.")
-        else:
+        elif not is_current(owner):
+            from portfolio_scheduler.db.migrate import migrate  # noqa: PLC0415 - Alembic costs half a second
+
             migrate(owner, settings)
         conninfo = roles.conninfo(owner, settings, "worker")
         async with opened(make_pool(conninfo, "worker")) as pool:

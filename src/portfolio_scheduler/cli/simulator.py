@@ -3,14 +3,16 @@
 import asyncio
 import signal
 from datetime import date, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from portfolio_scheduler.errors import InvalidInput, SetupProblem
 from portfolio_scheduler.simulator.options import LAST_DAY, SimulatorOptions
-from portfolio_scheduler.simulator.server import Simulator, running
+
+if TYPE_CHECKING:  # aiohttp's server costs a quarter of a second, which no other command should pay
+    from portfolio_scheduler.simulator.server import Simulator
 
 
 def simulator(
@@ -43,6 +45,8 @@ def simulator(
 
 
 async def _serve(options: SimulatorOptions, *, as_json: bool) -> None:
+    from portfolio_scheduler.simulator.server import running
+
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -57,7 +61,7 @@ async def _serve(options: SimulatorOptions, *, as_json: bool) -> None:
         raise SetupProblem(f"Cannot listen on 127.0.0.1:{options.port}: {e.strerror}. Choose another --port.") from e
 
 
-def _print_json(sim: Simulator) -> None:
+def _print_json(sim: "Simulator") -> None:
     greeting = {
         "url": sim.url,
         "control_url": sim.control_url,
@@ -67,7 +71,7 @@ def _print_json(sim: Simulator) -> None:
     print(msgspec.json.encode(greeting).decode(), flush=True)
 
 
-def _print_table(sim: Simulator, on: date) -> None:
+def _print_table(sim: "Simulator", on: date) -> None:
     from rich.console import Console
     from rich.table import Table
 

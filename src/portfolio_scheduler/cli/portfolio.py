@@ -1,0 +1,234 @@
+"""`summary`, `holdings`, `positions`, `snapshots`: what there is and what it is worth."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from portfolio_scheduler.cli.running import NO_ACCOUNTS, AccountArgument, JsonOption, chosen, run
+
+if TYPE_CHECKING:
+    from portfolio_scheduler.app import App
+    from portfolio_scheduler.cli.summary import Summary
+    from portfolio_scheduler.db.reads.holdings import HoldingRow
+    from portfolio_scheduler.db.reads.positions import PositionRow
+    from portfolio_scheduler.db.reads.snapshots import SnapshotRow
+
+
+def summary(account: AccountArgument = None, as_json: JsonOption = False) -> None:
+    """Print what each account is worth, how that changed today, and what is unknown and why."""
+    from portfolio_scheduler.cli.render import console, print_json
+    from portfolio_scheduler.cli.summary import print_summaries
+
+    found = run(lambda app: _summaries(app, account))
+    if as_json:
+        print_json({"accounts": found})
+    elif not found:
+        typer.echo(NO_ACCOUNTS)
+    else:
+        print_summaries(console(), found)
+
+
+async def _summaries(app: "App", account: str | None) -> "list[Summary]":
+    from portfolio_scheduler.cli.summary import summarise
+
+    return [await summarise(app, one) for one in await chosen(app, account)]
+
+
+def holdings(account: AccountArgument = None, as_json: JsonOption = False) -> None:
+    """Print the shares held now, today's delivery trades included, each counted once."""
+    from portfolio_scheduler.cli.render import print_json
+
+    has_accounts, found = run(lambda app: _holdings(app, account))
+    if as_json:
+        print_json({"holdings": found})
+    elif not has_accounts:
+        typer.echo(NO_ACCOUNTS)
+    elif not found:
+        typer.echo("Nothing is held, as far as has been read; `portfolio-scheduler status` says how far that is.")
+    else:
+        _print_holdings(found)
+
+
+async def _holdings(app: "App", account: str | None) -> "tuple[bool, list[HoldingRow]]":
+    from portfolio_scheduler.db.pool import transaction
+    from portfolio_scheduler.db.reads import holdings as reads
+
+    accounts = await chosen(app, account)
+    async with transaction(app.pool) as tx:
+        return bool(accounts), await reads.holdings(tx, [one.id for one in accounts])
+
+
+def _print_holdings(found: "list[HoldingRow]") -> None:
+    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_table
+
+    def known(value: object, row: "HoldingRow") -> object:
+        return Unknown("; ".join(row.reasons) or "not known") if value is None else value
+
+    columns = (
+        Column("Account"),
+        Column("Symbol"),
+        Column("Quantity", Kind.QUANTITY),
+        Column("of it T1", Kind.QUANTITY),
+        Column("Average", Kind.RUPEES),
+        Column("Price", Kind.RUPEES),
+        Column("of", Kind.DAY),
+        Column("Value", Kind.RUPEES),
+        Column("Unrealised P&L", Kind.CHANGE),
+    )
+    print_table(
+        console(),
+        columns,
+        [
+            (
+                row.account,
+                row.trading_symbol + (" ?" if row.basis == "unexplained" else ""),
+                row.quantity,
+                row.t1_quantity or None,
+                known(row.average_price, row),
+                known(row.price, row),
+                row.priced_on,
+                known(row.value, row),
+                known(row.unrealised_pnl, row),
+            )
+            for row in found
+        ],
+    )
+    if any(row.basis == "unexplained" for row in found):
+        typer.echo("? the quantity is not explained by what was held and traded")
+
+
+def positions(account: AccountArgument = None, as_json: JsonOption = False) -> None:
+    """Print the positions as last read, with their profit or loss."""
+    from portfolio_scheduler.cli.render import print_json
+
+    has_accounts, found = run(lambda app: _positions(app, account))
+    if as_json:
+        print_json({"positions": found})
+    elif not has_accounts:
+        typer.echo(NO_ACCOUNTS)
+    elif not found:
+        typer.echo("No positions, as far as has been read; `portfolio-scheduler status` says how far that is.")
+    else:
+        _print_positions(found)
+
+
+async def _positions(app: "App", account: str | None) -> "tuple[bool, list[PositionRow]]":
+    from portfolio_scheduler.db.pool import transaction
+    from portfolio_scheduler.db.reads import positions as reads
+
+    accounts = await chosen(app, account)
+    async with transaction(app.pool) as tx:
+        return bool(accounts), await reads.positions(tx, [one.id for one in accounts])
+
+
+def _print_positions(found: "list[PositionRow]") -> None:
+    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_table
+
+    columns = (
+        Column("Account"),
+        Column("Day", Kind.DAY),
+        Column("Symbol"),
+        Column("Product"),
+        Column("Net", Kind.QUANTITY),
+        Column("Bought", Kind.QUANTITY),
+        Column("Sold", Kind.QUANTITY),
+        Column("Entry", Kind.RUPEES),
+        Column("Price", Kind.RUPEES),
+        Column("Realised", Kind.CHANGE),
+        Column("P&L", Kind.CHANGE),
+    )
+    print_table(
+        console(),
+        columns,
+        [
+            (
+                row.account,
+                row.trading_on,
+                row.trading_symbol,
+                row.product,
+                row.quantity,
+                row.credit_quantity or None,
+                row.debit_quantity or None,
+                row.net_price,
+                row.price,
+                row.realised_pnl,
+                Unknown(row.reason or "not known") if row.pnl is None else row.pnl,
+            )
+            for row in found
+        ],
+    )
+    if any(row.is_delivery for row in found):
+        typer.echo("CNC lines are counted with the holdings; the summary's positions P&L leaves them out.")
+
+
+def snapshots(
+    account: AccountArgument = None,
+    revisions: Annotated[bool, typer.Option("--revisions", help="Every revision, not only each day's newest.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 30,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the valued portfolio of each trading day, newest first, with its change from the day before."""
+    from portfolio_scheduler.cli.render import print_json
+
+    has_accounts, found = run(lambda app: _snapshots(app, account, revisions=revisions, limit=limit))
+    if as_json:
+        print_json({"snapshots": found})
+    elif not has_accounts:
+        typer.echo(NO_ACCOUNTS)
+    elif not found:
+        typer.echo("No snapshots yet. The first complete sync after the close of a trading day (15:30) makes one.")
+    else:
+        _print_snapshots(found, revisions=revisions)
+
+
+async def _snapshots(
+    app: "App", account: str | None, *, revisions: bool, limit: int
+) -> "tuple[bool, list[SnapshotRow]]":
+    from portfolio_scheduler.db.pool import transaction
+    from portfolio_scheduler.db.reads import snapshots as reads
+
+    accounts = await chosen(app, account)
+    async with transaction(app.pool) as tx:
+        ids = [one.id for one in accounts]
+        return bool(accounts), await reads.snapshots(tx, ids, revisions=revisions, limit=limit)
+
+
+def _print_snapshots(found: "list[SnapshotRow]", *, revisions: bool) -> None:
+    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_table
+
+    columns = [
+        Column("Account"),
+        Column("Day", Kind.DAY),
+        Column("Value", Kind.RUPEES),
+        Column("Day change", Kind.CHANGE),
+        Column("market", Kind.CHANGE),
+        Column("net invested", Kind.CHANGE),
+        Column("unexplained", Kind.CHANGE),
+        Column("Unrealised P&L", Kind.CHANGE),
+        Column("Positions P&L", Kind.CHANGE),
+        Column("Cash", Kind.RUPEES),
+        Column("Orders", Kind.QUANTITY),
+        Column("Priced"),
+    ]
+    if revisions:
+        columns += [Column("Rev.", Kind.QUANTITY), Column("Reason")]
+    table = []
+    for row in found:
+        notes = "; ".join(row.details.get("notes", [])) or "not known"
+        change = Unknown(row.day_change_reason) if row.day_change_reason else row.day_change
+        line = [
+            row.account,
+            row.trading_on,
+            row.holdings_value,
+            change,
+            row.market_move,
+            row.net_invested,
+            row.unexplained,
+            Unknown(notes) if row.unrealised_pnl is None else row.unrealised_pnl,
+            Unknown(notes) if row.positions_pnl is None else row.positions_pnl,
+            Unknown("the broker did not say") if row.cash is None else row.cash,
+            row.orders_count,
+            f"{row.priced_ratio * 100:.0f}%",
+        ]
+        table.append(line + ([row.revision, row.reason] if revisions else []))
+    print_table(console(), columns, table)

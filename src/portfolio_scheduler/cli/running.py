@@ -1,0 +1,69 @@
+"""How a command gets its work done: settings, quiet logs, the product opened, one asynchronous function run in it."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from portfolio_scheduler.clock import Clock, SystemClock
+
+if TYPE_CHECKING:  # a command line that only prints its help imports no database driver
+    from portfolio_scheduler.app import App
+    from portfolio_scheduler.db.accounts import Account
+    from portfolio_scheduler.settings import Settings
+
+T = TypeVar("T")
+
+# The time that commands go by. Tests and the demo set another.
+clock: ContextVar[Clock] = ContextVar("clock", default=SystemClock())  # noqa: B039 - it has no state
+
+NO_ACCOUNTS = "No accounts yet. Connect one with: portfolio-scheduler accounts add --label LABEL"
+
+AccountArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[ACCOUNT]", help="Label of an account, or the beginning of its id. Left out: all accounts."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: decimals as strings, instants in UTC.")]
+SymbolOption = Annotated[str | None, typer.Option(help="Only this trading symbol.")]
+
+
+def prepared() -> "Settings":
+    """The settings, with logging set up: warnings and worse, unless a level was asked for."""
+    from portfolio_scheduler import log
+    from portfolio_scheduler.settings import load
+
+    settings = load()
+    asked = os.environ.get("PORTFOLIO_SCHEDULER_LOG_LEVEL")
+    log.configure(settings.log_level if asked else "warning", settings.log_format)
+    return settings
+
+
+def run(command: "Callable[[App], Awaitable[T]]") -> T:
+    """Open the product and run one function in it."""
+    return asyncio.run(_run(prepared(), command))
+
+
+async def _run(settings: "Settings", command: "Callable[[App], Awaitable[T]]") -> T:
+    from contextlib import AsyncExitStack
+
+    from portfolio_scheduler.app import running
+    from portfolio_scheduler.cli.render import progress
+
+    async with AsyncExitStack() as stack:
+        with progress("Opening the database"):  # the first time it is made, after a crash it recovers
+            app = await stack.enter_async_context(running(settings, clock.get()))
+        return await command(app)
+
+
+async def chosen(app: "App", reference: str | None) -> "list[Account]":
+    """The account that was named, or all that are not closed."""
+    from portfolio_scheduler.db import accounts
+    from portfolio_scheduler.db.pool import transaction
+
+    async with transaction(app.pool) as tx:
+        if reference is not None:
+            return [await accounts.find(tx, reference)]
+        return [account for account in await accounts.listed(tx) if account.state != "closed"]

@@ -1,0 +1,83 @@
+"""What changed: the trails of orders and holdings as the ledger keeps them."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from msgspec import Struct
+
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.db.reads.rows import rows
+
+
+class ChangeRow(Struct, frozen=True, kw_only=True):
+    """One fact about an order or a holding. What does not apply to its kind is None."""
+
+    account_id: UUID
+    account: str
+    seq: int
+    kind: str  # order or holding
+    change_type: str  # ORDER_PLACED, QUANTITY_ADDED …; of a holding the explanation: traded, settled …
+    trading_on: date
+    observed_at: datetime
+    trading_symbol: str
+    isin: str | None = None
+    broker_order_id: str | None = None
+    side: str | None = None
+    quantity_delta: Decimal  # of an order the units filled, of a holding the units more or less
+    quantity_before: Decimal | None
+    quantity_after: Decimal
+    filled_before: Decimal | None = None
+    filled_after: Decimal | None = None
+    status_before: str | None = None
+    status_after: str | None = None
+    price_before: Decimal | None = None  # of an order its limit, of a holding its average price
+    price_after: Decimal | None = None
+    trigger_price_before: Decimal | None = None
+    trigger_price_after: Decimal | None = None
+    average_fill_price_after: Decimal | None = None
+
+
+_CHANGES = """
+SELECT c.*, a.label AS account FROM (
+    SELECT account_id, seq, 'order' AS kind, change_type, trading_on, observed_at, trading_symbol, NULL AS isin,
+        broker_order_id, side, quantity_delta, quantity_before, quantity_after, filled_before, filled_after,
+        status_before, status_after, price_before, price_after, trigger_price_before, trigger_price_after,
+        average_fill_price_after
+    FROM order_quantity_changes
+    WHERE account_id = ANY(%(accounts)s) AND (%(symbol)s::text IS NULL OR trading_symbol = upper(%(symbol)s))
+        AND (%(order)s::text IS NULL OR broker_order_id = %(order)s)
+        AND (%(on)s::date IS NULL OR trading_on = %(on)s)
+    UNION ALL
+    SELECT account_id, seq, 'holding', explanation, trading_on, observed_at, trading_symbol, isin,
+        NULL, NULL, quantity - quantity_before, quantity_before, quantity, NULL, NULL,
+        NULL, NULL, average_price_before, average_price, NULL, NULL, NULL
+    FROM holding_changes
+    WHERE account_id = ANY(%(accounts)s)
+        AND (%(symbol)s::text IS NULL OR upper(%(symbol)s) IN (trading_symbol, isin))
+        AND %(order)s::text IS NULL
+        AND (%(on)s::date IS NULL OR trading_on = %(on)s)
+) c JOIN broker_accounts a ON a.id = c.account_id
+ORDER BY c.observed_at DESC, a.created_at, a.id, c.seq DESC LIMIT %(limit)s
+"""
+
+
+async def changes(
+    tx: Tx,
+    account_ids: Sequence[UUID],
+    *,
+    symbol: str | None = None,
+    order: str | None = None,
+    on: date | None = None,
+    limit: int | None = None,
+) -> list[ChangeRow]:
+    """Changes of orders and holdings, newest first: of one symbol or ISIN, one order, one trading day, or all."""
+    given = {"accounts": list(account_ids), "symbol": symbol, "order": order, "on": on, "limit": limit}
+    return await rows(tx, _CHANGES, given, ChangeRow)
+
+
+async def trail(tx: Tx, account_id: UUID, broker_order_id: str) -> list[ChangeRow]:
+    """The story of one order, oldest first."""
+    found = await changes(tx, [account_id], order=broker_order_id)
+    return sorted(found, key=lambda change: change.seq)

@@ -1,0 +1,144 @@
+"""What is held: the broker's holdings with today's delivery trades on top, each unit counted once (rule 8)."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from msgspec import Struct
+
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.db.reads.rows import rows
+from portfolio_scheduler.domain.money import ZERO
+from portfolio_scheduler.domain.records import Holding, Position
+from portfolio_scheduler.domain.valuation import Before, Book, Line, PricePoint, Trade, effective_lines, instrument_key
+
+
+class HoldingRow(Struct, frozen=True, kw_only=True):
+    """One ISIN of one account. Amounts in rupees; None is unknown, never 0, and `reasons` says why."""
+
+    account_id: UUID
+    account: str
+    isin: str
+    trading_symbol: str
+    quantity: Decimal  # what is owned: `held_quantity` and today's delivery trades, counted once
+    held_quantity: Decimal  # as the broker's holdings say
+    t1_quantity: Decimal  # bought and not settled, inside `held_quantity`
+    locked_quantity: Decimal  # in the demat account, at the broker, pledged
+    average_price: Decimal | None
+    invested: Decimal | None
+    price: Decimal | None
+    priced_on: date | None
+    price_source: str | None
+    value: Decimal | None
+    unrealised_pnl: Decimal | None
+    basis: str  # added, contained, unexplained: how `quantity` came about
+    read_on: date | None  # the trading day it was last read for
+    read_at: datetime | None
+    reasons: tuple[str, ...] = ()
+
+
+class _Holding(Holding, frozen=True, kw_only=True):
+    locked_quantity: Decimal
+    price: Decimal | None
+    priced_on: date | None
+    price_source: str | None
+
+
+class _Position(Position, frozen=True, kw_only=True):
+    price: Decimal | None
+    priced_on: date | None
+    price_source: str | None
+
+
+class _Held(Struct, frozen=True, kw_only=True):
+    account_id: UUID
+    account: str
+    read_on: date | None
+    read_at: datetime | None
+    holdings: tuple[_Holding, ...]
+    positions: tuple[_Position, ...]  # today's deliveries
+    before: Before | None
+    trades: tuple[Trade, ...]
+
+
+_HELD = """
+SELECT a.id AS account_id, a.label AS account, r.read_on, r.read_at,
+    (SELECT coalesce(json_agg(v ORDER BY v.isin), '[]') FROM holding_values v WHERE v.account_id = a.id) AS holdings,
+    (SELECT coalesce(json_agg(v), '[]') FROM position_values v WHERE v.account_id = a.id
+        AND v.trading_on = r.read_on AND v.segment = 'CASH' AND v.product = 'CNC') AS positions,
+    to_json(s) AS before,
+    (SELECT coalesce(json_agg(json_build_object(
+            'isin', coalesce(f.isin, f.exchange || ':' || f.trading_symbol), 'traded_on', f.trading_on,
+            'units', CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END, 'price', f.price)), '[]')
+        FROM order_fills f WHERE f.account_id = a.id AND f.trading_on > s.trading_on AND f.trading_on <= r.read_on
+        AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL')
+        AND f.corrects_seq IS NULL) AS trades
+FROM broker_accounts a
+LEFT JOIN LATERAL (
+    SELECT b.trading_on AS read_on, b.observed_at AS read_at FROM sync_batches b
+    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND EXISTS (
+        SELECT FROM jsonb_each(b.sections) e
+        WHERE (e.key = 'holdings' OR starts_with(e.key, 'positions:')) AND e.value ->> 'outcome' = 'ok')
+    ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
+) r ON true
+LEFT JOIN LATERAL (
+    SELECT p.trading_on, p.holdings_value, p.lines FROM portfolio_snapshots p
+    WHERE p.account_id = a.id AND p.trading_on < r.read_on ORDER BY p.trading_on DESC, p.revision DESC LIMIT 1
+) s ON true
+WHERE a.id = ANY(%(accounts)s) ORDER BY a.created_at, a.id
+"""
+
+
+async def holdings(tx: Tx, account_ids: Sequence[UUID]) -> list[HoldingRow]:
+    """What the accounts hold now, each by symbol. What was sold off today is gone."""
+    held = await rows(tx, _HELD, {"accounts": list(account_ids)}, _Held)
+    return [row for account in held for row in _rows(account)]
+
+
+def _rows(held: _Held) -> list[HoldingRow]:
+    book = Book(holdings=held.holdings, positions=held.positions, margin=None)
+    points = {line.isin: point for line in held.holdings if (point := _point(line))}
+    points |= {instrument_key(line): point for line in held.positions if (point := _point(line))}
+    by_isin = {holding.isin: holding for holding in held.holdings}
+    lines = effective_lines(book, points, held.before, held.trades)
+    found = [_row(held, line, by_isin.get(line.isin)) for line in lines if line.quantity]
+    return sorted(found, key=lambda row: (row.trading_symbol, row.isin))
+
+
+def _point(line: _Holding | _Position) -> PricePoint | None:
+    if line.price is None or line.priced_on is None or line.price_source is None:
+        return None
+    return PricePoint(price=line.price, priced_on=line.priced_on, source=line.price_source)
+
+
+def _row(held: _Held, line: Line, holding: _Holding | None) -> HoldingRow:
+    value, invested = line.value, line.invested
+    reasons = []
+    if value is None:
+        reasons.append("no price yet")
+    if invested is None:
+        reasons.append("the broker gave no average price")
+    if line.basis == "unexplained":
+        reasons.append("quantity not explained by what was held and traded")
+    return HoldingRow(
+        account_id=held.account_id,
+        account=held.account,
+        isin=line.isin,
+        trading_symbol=line.trading_symbol,
+        quantity=line.quantity,
+        held_quantity=holding.quantity if holding else ZERO,
+        t1_quantity=holding.t1_quantity if holding else ZERO,
+        locked_quantity=holding.locked_quantity if holding else ZERO,
+        average_price=line.average_price,
+        invested=invested,
+        price=line.price,
+        priced_on=line.priced_on,
+        price_source=line.source,
+        value=value,
+        unrealised_pnl=None if value is None or invested is None else value - invested,
+        basis=line.basis,
+        read_on=held.read_on,
+        read_at=held.read_at,
+        reasons=tuple(reasons),
+    )

@@ -1,0 +1,115 @@
+"""Orders as last known, their executions, and one order's story."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from msgspec import Struct
+
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.db.reads.rows import rows
+
+
+class OrderRow(Struct, frozen=True, kw_only=True):
+    """One order at its high-water mark."""
+
+    account_id: UUID
+    account: str
+    broker_order_id: str
+    listed_on: date  # the trading day of the list it stood in
+    segment: str
+    exchange: str
+    trading_symbol: str
+    product: str
+    side: str
+    order_type: str
+    validity: str | None
+    status: str
+    quantity: Decimal
+    filled_quantity: Decimal
+    open_quantity: Decimal  # what may still be filled
+    price: Decimal | None
+    trigger_price: Decimal | None
+    average_fill_price: Decimal | None
+    filled_value: Decimal | None
+    remark: str | None
+    created_at: datetime | None
+    exchange_at: datetime | None
+    flags: list[str]
+
+
+class FillRow(Struct, frozen=True, kw_only=True):
+    """One execution."""
+
+    account_id: UUID
+    account: str
+    seq: int
+    broker_order_id: str
+    broker_trade_id: str
+    trading_on: date
+    traded_at: datetime | None
+    segment: str
+    exchange: str
+    trading_symbol: str
+    isin: str | None
+    product: str
+    side: str
+    quantity: Decimal
+    price: Decimal
+    value: Decimal
+    synthetic: bool  # the order's own filled figures: the broker gave no trade list
+
+
+_ORDERS = """
+SELECT o.*, a.label AS account FROM current_orders o JOIN broker_accounts a ON a.id = o.account_id
+WHERE o.account_id = ANY(%(accounts)s) AND o.listed_on = coalesce(%(on)s, o.listed_on)
+    AND (%(symbol)s::text IS NULL OR o.trading_symbol = upper(%(symbol)s))
+    AND (%(status)s::text IS NULL OR o.status = upper(%(status)s))
+ORDER BY o.listed_on DESC, o.created_at DESC NULLS LAST, o.account_id, o.first_seq DESC LIMIT %(limit)s
+"""
+
+
+async def orders(
+    tx: Tx,
+    account_ids: Sequence[UUID],
+    *,
+    on: date | None = None,
+    symbol: str | None = None,
+    status: str | None = None,
+    limit: int | None = None,
+) -> list[OrderRow]:
+    """Orders, newest first: of one trading day or of all."""
+    given = {"accounts": list(account_ids), "on": on, "symbol": symbol, "status": status, "limit": limit}
+    return await rows(tx, _ORDERS, given, OrderRow)
+
+
+_FILLS = """
+SELECT f.*, a.label AS account, f.quantity * f.price AS value
+FROM order_fills f JOIN broker_accounts a ON a.id = f.account_id
+WHERE f.account_id = ANY(%(accounts)s) AND f.trading_on = coalesce(%(on)s, f.trading_on)
+    AND (%(symbol)s::text IS NULL OR f.trading_symbol = upper(%(symbol)s))
+ORDER BY f.trading_on DESC, f.traded_at DESC NULLS LAST, f.account_id, f.seq DESC LIMIT %(limit)s
+"""
+
+
+async def fills(
+    tx: Tx, account_ids: Sequence[UUID], *, on: date | None = None, symbol: str | None = None, limit: int | None = None
+) -> list[FillRow]:
+    """Executions, newest first: of one trading day or of all."""
+    given = {"accounts": list(account_ids), "on": on, "symbol": symbol, "limit": limit}
+    return await rows(tx, _FILLS, given, FillRow)
+
+
+_CUT_SHORT = """
+SELECT o.*, a.label AS account FROM current_orders o JOIN broker_accounts a ON a.id = o.account_id
+WHERE o.account_id = ANY(%(accounts)s) AND o.status = 'CANCELLED' AND o.filled_quantity > 0
+ORDER BY o.listed_on DESC, (SELECT count(*) FROM order_quantity_changes c
+    WHERE c.account_id = o.account_id AND c.broker_order_id = o.broker_order_id) DESC, o.first_seq DESC
+LIMIT %(limit)s
+"""
+
+
+async def partly_filled_and_cancelled(tx: Tx, account_ids: Sequence[UUID], *, limit: int = 1) -> list[OrderRow]:
+    """Orders that were cancelled after a part was filled, newest first: the trails that tell most."""
+    return await rows(tx, _CUT_SHORT, {"accounts": list(account_ids), "limit": limit}, OrderRow)
