@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from portfolio_scheduler.errors import SetupProblem
+
 IST = ZoneInfo("Asia/Kolkata")
 
 
@@ -80,6 +82,21 @@ class StoppedClock:
     async def sleep(self, seconds: float) -> None:
         self.advance(seconds)
         await asyncio.sleep(0)
+
+
+def make_clock(setting: str | None) -> Clock:
+    """The clock of the setting PORTFOLIO_SCHEDULER_CLOCK: "INSTANT@INSTANT" says what it was when it really was."""
+    if not setting:
+        return SystemClock()
+    try:
+        at, _, really = setting.partition("@")
+        since = datetime.now(UTC) - datetime.fromisoformat(really).astimezone(UTC)
+        return TickingClock(datetime.fromisoformat(at) + since)
+    except ValueError as e:
+        raise SetupProblem(
+            f"PORTFOLIO_SCHEDULER_CLOCK is {setting!r}; it must be two instants such as "
+            "2026-04-24T16:00:00+05:30@2026-11-23T09:00:00+00:00."
+        ) from e
 
 
 def ist_date(at: datetime) -> date:

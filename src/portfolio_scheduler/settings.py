@@ -42,6 +42,11 @@ SETTINGS = (
     Setting("PORTFOLIO_SCHEDULER_PORT", "port the service listens on", "8800"),
     Setting("PORTFOLIO_SCHEDULER_LOG_LEVEL", "debug, info, warning or error", "info"),
     Setting("PORTFOLIO_SCHEDULER_LOG_FORMAT", "text or json", "text"),
+    Setting(
+        "PORTFOLIO_SCHEDULER_CLOCK",
+        "for demonstrations: the time to go by, as INSTANT@INSTANT: what it was when it really was",
+        "the machine's clock",
+    ),
 )
 
 GROWW_URL = "https://api.groww.in/v1"
@@ -56,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8800
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
+    clock: str | None = None  # see clock.make_clock
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -86,6 +92,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         "log_format": _choice(
             "PORTFOLIO_SCHEDULER_LOG_FORMAT", of("PORTFOLIO_SCHEDULER_LOG_FORMAT") or "text", ("text", "json")
         ),
+        "clock": of("PORTFOLIO_SCHEDULER_CLOCK"),
     }
     return Settings(**values)  # type: ignore[arg-type]
 

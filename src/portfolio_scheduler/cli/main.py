@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from portfolio_scheduler import __version__
+from portfolio_scheduler.cli.demo import demo
 from portfolio_scheduler.cli.simulator import simulator
 from portfolio_scheduler.errors import PortfolioSchedulerError
 
@@ -28,6 +29,7 @@ def version() -> None:
     typer.echo(__version__)
 
 
+app.command()(demo)
 app.command()(simulator)
 
 

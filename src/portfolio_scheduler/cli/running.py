@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from portfolio_scheduler.clock import Clock, SystemClock
+from portfolio_scheduler.clock import Clock, make_clock
 
 if TYPE_CHECKING:  # a command line that only prints its help imports no database driver
     from portfolio_scheduler.app import App
@@ -17,14 +17,14 @@ if TYPE_CHECKING:  # a command line that only prints its help imports no databas
 
 T = TypeVar("T")
 
-# The time that commands go by. Tests and the demo set another.
-clock: ContextVar[Clock] = ContextVar("clock", default=SystemClock())  # noqa: B039 - it has no state
+# The time that commands go by, when it is not the settings' clock. Tests set it.
+clock: ContextVar[Clock | None] = ContextVar("clock", default=None)
 
 NO_ACCOUNTS = "No accounts yet. Connect one with: portfolio-scheduler accounts add --label LABEL"
 
 AccountArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[ACCOUNT]", help="Label of an account, or the beginning of its id. Left out: all accounts."),
+    typer.Argument(metavar="[ACCOUNT]", help="Label of an account, or the beginning of its id; left out: all."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: decimals as strings, instants in UTC.")]
 SymbolOption = Annotated[str | None, typer.Option(help="Only this trading symbol.")]
@@ -54,7 +54,7 @@ async def _run(settings: "Settings", command: "Callable[[App], Awaitable[T]]") -
 
     async with AsyncExitStack() as stack:
         with progress("Opening the database"):  # the first time it is made, after a crash it recovers
-            app = await stack.enter_async_context(running(settings, clock.get()))
+            app = await stack.enter_async_context(running(settings, clock.get() or make_clock(settings.clock)))
         return await command(app)
 
 

@@ -1,5 +1,6 @@
 """Users and their accounts at brokers: who, which login, sealed secrets, schedules, state."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -160,3 +161,11 @@ async def needs_login(tx: Tx, account_id: UUID) -> None:
 
 async def set_schedules(tx: Tx, account_id: UUID, schedules: list[dict[str, Any]]) -> None:
     await tx.execute("UPDATE broker_accounts SET schedules = %s WHERE id = %s", (Jsonb(schedules), account_id))
+
+
+async def planned(tx: Tx, account_ids: Sequence[UUID], through: datetime) -> None:
+    """Say that every slot due until then has been seen to."""
+    await tx.execute(
+        "UPDATE broker_accounts SET planned_through = greatest(planned_through, %s) WHERE id = ANY(%s)",
+        (through, list(account_ids)),
+    )

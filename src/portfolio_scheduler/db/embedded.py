@@ -29,6 +29,7 @@ from typing import Any
 
 import msgspec
 import psutil
+import psycopg
 from psycopg.conninfo import make_conninfo
 
 from portfolio_scheduler.db import passwords, system_user
@@ -97,6 +98,15 @@ def running(settings: Settings) -> Iterator[str]:
         yield _conninfo(settings, place, OWNER, DATABASE)
     finally:
         _leave(settings, users, place)
+
+
+def empty(settings: Settings) -> None:
+    """Replace the database by an empty one: for the demo, which begins anew each time. Never for anybody's data."""
+    with running(settings):
+        superuser = conninfo(settings, user=SUPERUSER, database="postgres")
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
 
 
 def stop(settings: Settings) -> bool:
