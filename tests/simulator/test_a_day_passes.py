@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from portfolio_scheduler.simulator.options import Load
+from portfolio_scheduler.simulator.options import Load, Quirks
 
 MONDAY, TUESDAY, WEDNESDAY = (4, 20), (4, 21), (4, 22)
 
@@ -108,6 +108,27 @@ async def test_the_order_list_forgets_yesterday_at_midnight(monday, at):
     assert await groww.orders() == []
     status, body = await groww.ask(f"/order/detail/{placed['groww_order_id']}", segment="CASH")
     assert (status, body["error"]["code"]) == (404, "GA004")
+
+
+async def test_the_day_may_end_at_six_instead(start, at):
+    groww = await start(on=date(2026, 4, 17), load=Load(orders=2, filled=1), quirks=Quirks(rolls_at_hour=6))
+    groww.sim.set_clock(at(4, 18, 5, 59))
+    assert len(await groww.orders()) == 2
+    groww.sim.set_clock(at(4, 18, 6))
+    assert await groww.login(1).orders() == []
+
+
+async def test_yesterdays_orders_may_be_remembered(start, at):
+    groww = await start(on=date(2026, 4, 20), load=Load(orders=1, filled=1), quirks=Quirks(remembers_orders=True))
+    groww.sim.set_clock(at(*MONDAY, 16))
+    (order,) = await groww.orders()
+    fills = await groww.trades(order)
+    groww.sim.set_clock(at(*TUESDAY, 9))
+    assert await groww.login(1).orders() == [], "the list forgets all the same"
+    assert await groww.payload(f"/order/detail/{order['groww_order_id']}", segment="CASH") == order
+    assert await groww.trades(order) == fills
+    groww.sim.set_clock(at(*WEDNESDAY, 9))
+    assert (await groww.login(1).ask(f"/order/detail/{order['groww_order_id']}", segment="CASH"))[0] == 404
 
 
 async def test_orders_live_for_the_day(monday, at):

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import io
+import json
 
 import aiohttp
 import pytest
@@ -78,6 +80,16 @@ async def test_odd_answers(start, fault, status, text):
     async with groww.http.get(groww.sim.url + "/user/detail", headers=headers) as answer:
         assert answer.status == status
         assert (await answer.read()).startswith(text)
+
+
+async def test_an_answer_may_be_very_long(start):
+    groww = await start()
+    fault = {"kind": "raw", "body_base64": base64.b64encode(b" " * 8_000_000).decode()}
+    body = io.BytesIO(json.dumps(fault).encode())
+    async with groww.http.post(groww.sim.control_url + "/faults", data=body) as answer:
+        assert answer.status == 200
+    async with groww.http.get(groww.sim.url + "/user/detail") as answer:
+        assert len(await answer.read()) == 8_000_000
 
 
 async def test_a_throttled_call_may_say_when_to_come_back(start):

@@ -9,21 +9,8 @@ from portfolio_scheduler.simulator.routes import BEGINNINGS, EXACT
 GETS = [path for method, path in EXACT if method == "GET"] + [path + "x" for _, path, _ in BEGINNINGS]
 POSTS = [path for method, path in EXACT if method == "POST"] + ["/v1/token/api/access"]
 NAMES = ["segment", "page", "page_size", "trading_symbol", "exchange_symbols", "exchange"]
-WORDS = [
-    "CASH",
-    "FNO",
-    "NSE",
-    "NSE_",
-    "_",
-    ",",
-    "NSE_SYN99999",
-    "NSE_SYNx",
-    "NIFTY99DEC1CE",
-    "NSE_NIFTY00JANFUT",
-    "²",
-    "-0",
-    "9999999999",
-]
+SYMBOLS = ["NSE_", "_", ",", "NSE_SYN99999", "NSE_SYNx", "NIFTY99DEC1CE", "NSE_NIFTY00JANFUT"]
+WORDS = [*SYMBOLS, "CASH", "FNO", "NSE", "²", "-0", "9999999999"]
 ORDER = {
     "trading_symbol": "INFY", "quantity": 1, "price": 1, "trigger_price": None, "validity": "DAY", "exchange": "NSE",
     "segment": "CASH", "product": "CNC", "order_type": "LIMIT", "transaction_type": "BUY", "groww_order_id": "x",

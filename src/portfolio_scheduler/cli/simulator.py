@@ -77,11 +77,12 @@ def _print_table(sim: "Simulator", on: date) -> None:
 
     console = Console(soft_wrap=True)
     console.print(f"Simulated Groww at {sim.url}, standing at {on} 09:00 IST; control at {sim.control_url}/state")
-    table = Table("account", "kind", "UCC", "login", "field", "value", box=None, pad_edge=False)
+    table = Table("#", "kind", "UCC", "login", box=None, padding=(0, 1), pad_edge=False)
+    table.add_column("", overflow="fold")  # a secret is never cut
     for login in sim.accounts[:20]:
         secret = ("secret", login.secret) if login.secret else ("TOTP secret", login.totp_secret)
-        table.add_row(str(login.number), login.kind, login.ucc, login.method, "API key", login.api_key)
-        table.add_row("", "", "", "", *secret)
+        table.add_row(str(login.number), login.kind, login.ucc, "API key", login.api_key)
+        table.add_row("", "", "", *secret)
     console.print(table)
     if len(sim.accounts) > 20:
         console.print(f"… and {len(sim.accounts) - 20} more: {sim.control_url}/state lists them all.")

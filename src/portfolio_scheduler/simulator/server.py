@@ -1,6 +1,7 @@
 """The simulated Groww over HTTP, on the loopback interface only. Tests start it in their own process with
 `running`; the command `simulator` keeps it open."""
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from portfolio_scheduler.simulator.world import World
 
 HOST = "127.0.0.1"
 REQUESTS_KEPT = 100_000
+BODY_CAP_BYTES = 64 << 20
 CHANGELOG = {"info": ["This is a simulator; no order reaches an exchange."], "warning": []}
 
 
@@ -181,11 +183,18 @@ def _response(answer: Answer) -> web.Response:
     )
 
 
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    """Tests put answers of many megabytes; aiohttp's own cap is one."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_CAP_BYTES)
+
+
 @asynccontextmanager
 async def running(options: SimulatorOptions | None = None) -> AsyncIterator[Simulator]:
     """A simulator that answers over HTTP inside the block."""
     simulator = Simulator(options or SimulatorOptions())
-    runner = web.ServerRunner(web.Server(simulator.handle, access_log=None), handle_signals=False, shutdown_timeout=0.1)
+    server = web.Server(simulator.handle, request_factory=_request, access_log=None)
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, HOST, simulator.port).start()
