@@ -50,7 +50,9 @@ def print_changes(to: Console, found: Sequence[ChangeRow], *, title: str | None 
 def order_trail(order: OrderRow, steps: Sequence[ChangeRow], width: int) -> str:
     """The story of one order in two lines; `steps` oldest first."""
     at = f", placed {ist_time(order.created_at)}" if order.created_at else ""
-    title = f"{order.account}: {order.side} {units(order.quantity)} {order.trading_symbol}{at} ({order.broker_order_id})"
+    title = (
+        f"{order.account}: {order.side} {units(order.quantity)} {order.trading_symbol}{at} ({order.broker_order_id})"
+    )
     return trail(title, [in_words(step) for step in steps], width)
 
 
@@ -95,5 +97,3 @@ def _holding_in_words(row: ChangeRow) -> str:
     if row.price_before != row.price_after and row.price_before and row.price_after:
         words += f", average {rupees(row.price_before)} → {rupees(row.price_after)}"
     return words
-
-
