@@ -26,6 +26,7 @@ def orders(draw: st.DrawFn) -> tuple[Order, ...]:
     for broker_order_id in draw(st.sets(IDS)):
         order = an_order("INFY" if broker_order_id != "G3" else "TCS", buy=10, id=broker_order_id)
         order = order.being(draw(STATUSES)).amended(price=float(draw(PRICES)), remark=draw(st.sampled_from(["", "x"])))
+        order = order.amended(average_fill_price=draw(st.sampled_from([None, 0])))
         if filled := draw(UNITS):
             order = order.filled(filled, draw(PRICES))
         made.append(order.order)

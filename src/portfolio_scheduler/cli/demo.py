@@ -64,15 +64,17 @@ async def _demo(settings: "Settings", *, days: int, serve_after: bool, as_json: 
     replayed = [session.on for session in calendar.sessions(date(2024, 1, 1), LAST_DAY)][-days:]
     with _own_folder(settings.data):
         _say("Starting a simulated Groww (made-up accounts, real NSE closing prices) and an embedded PostgreSQL …")
-        async with simulated(SimulatorOptions(accounts=3, seed=SEED, on=replayed[0])) as sim:
-            async with _fresh_app(replace(settings, groww_url=sim.url), sim) as (app, clock):
-                accounts = [await _connect(app, sim, n, label) for n, label in enumerate(LABELS, start=1)]
-                _say(f"Syncing {len(accounts)} accounts, {len(replayed)} trading days, day by day …")
-                syncs = await _replay(app, sim, clock, accounts, replayed)
-                seconds = time.monotonic() - started
-                await _show(app, accounts, as_json=as_json, replayed=(len(replayed), syncs, seconds))
-                if serve_after:
-                    await _serve(app, sim, quiet=as_json)
+        async with (
+            simulated(SimulatorOptions(accounts=3, seed=SEED, on=replayed[0])) as sim,
+            _fresh_app(replace(settings, groww_url=sim.url), sim) as (app, clock),
+        ):
+            accounts = [await _connect(app, sim, n, label) for n, label in enumerate(LABELS, start=1)]
+            _say(f"Syncing {len(accounts)} accounts, {len(replayed)} trading days, day by day …")
+            syncs = await _replay(app, sim, clock, accounts, replayed)
+            seconds = time.monotonic() - started
+            await _show(app, accounts, as_json=as_json, replayed=(len(replayed), syncs, seconds))
+            if serve_after:
+                await _serve(app, sim, quiet=as_json)
 
 
 # ── its own place ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,8 +10,17 @@ from pathlib import Path
 import typer
 
 from portfolio_scheduler import __version__
+<<<<<<< HEAD
 from portfolio_scheduler.cli.demo import demo
+=======
+from portfolio_scheduler.cli.accounts import accounts
+from portfolio_scheduler.cli.history import changes, fills, orders
+from portfolio_scheduler.cli.migrate import migrate
+from portfolio_scheduler.cli.portfolio import holdings, positions, snapshots, summary
+>>>>>>> cli
 from portfolio_scheduler.cli.simulator import simulator
+from portfolio_scheduler.cli.status import status
+from portfolio_scheduler.cli.sync import sync
 from portfolio_scheduler.errors import PortfolioSchedulerError
 
 app = typer.Typer(
@@ -31,6 +40,10 @@ def version() -> None:
 
 app.command()(demo)
 app.command()(simulator)
+app.command()(migrate)
+app.add_typer(accounts, name="accounts")
+for command in (sync, status, summary, holdings, positions, orders, changes, fills, snapshots):
+    app.command()(command)
 
 
 def main() -> None:

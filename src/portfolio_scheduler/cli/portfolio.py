@@ -7,7 +7,10 @@ import typer
 from portfolio_scheduler.cli.running import NO_ACCOUNTS, AccountArgument, JsonOption, chosen, run
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from portfolio_scheduler.app import App
+    from portfolio_scheduler.cli.render import Value
     from portfolio_scheduler.cli.summary import Summary
     from portfolio_scheduler.db.reads.holdings import HoldingRow
     from portfolio_scheduler.db.reads.positions import PositionRow
@@ -61,7 +64,7 @@ async def _holdings(app: "App", account: str | None) -> "tuple[bool, list[Holdin
 def _print_holdings(found: "list[HoldingRow]") -> None:
     from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_table
 
-    def known(value: object, row: "HoldingRow") -> object:
+    def known(value: "Decimal | None", row: "HoldingRow") -> "Value":
         return Unknown("; ".join(row.reasons) or "not known") if value is None else value
 
     columns = (
@@ -216,7 +219,7 @@ def _print_snapshots(found: "list[SnapshotRow]", *, revisions: bool) -> None:
     for row in found:
         notes = "; ".join(row.details.get("notes", [])) or "not known"
         change = Unknown(row.day_change_reason) if row.day_change_reason else row.day_change
-        line = [
+        line: list[Value] = [
             row.account,
             row.trading_on,
             row.holdings_value,
@@ -230,5 +233,7 @@ def _print_snapshots(found: "list[SnapshotRow]", *, revisions: bool) -> None:
             row.orders_count,
             f"{row.priced_ratio * 100:.0f}%",
         ]
-        table.append(line + ([row.revision, row.reason] if revisions else []))
+        if revisions:
+            line += [row.revision, row.reason]
+        table.append(line)
     print_table(console(), columns, table)

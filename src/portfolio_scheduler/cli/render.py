@@ -342,6 +342,18 @@ def ask_secret(label: str, file: Path | None = None, stdin: bool = False) -> str
     return _checked_secret(label, secret)
 
 
+def ask_secrets(labels: Sequence[str], file: Path | None = None, *, stdin: bool = False) -> list[str]:
+    """Several secrets in their order: a line each of a file or of stdin, or typed unseen one after the other."""
+    if file is None or stdin:
+        return [ask_secret(label, file, stdin) for label in labels]
+    lines = [line for line in _from_file(" and ".join(labels), file).splitlines() if line.strip()]
+    if len(lines) != len(labels):
+        raise InvalidInput(
+            f"{file} has {len(lines)} lines with text; expected is a line each, in this order: {', '.join(labels)}."
+        )
+    return [_checked_secret(label, line) for label, line in zip(labels, lines, strict=True)]
+
+
 def _from_file(label: str, file: Path) -> str:
     try:
         with file.expanduser().open(encoding="utf-8") as lines:

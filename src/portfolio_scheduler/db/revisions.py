@@ -1,4 +1,4 @@
-"""Which migrations this release has, told without Alembic: it costs half a second that no reading command should pay."""
+"""Which migrations this release has, told without Alembic, which costs half a second to import."""
 
 import re
 from pathlib import Path
@@ -30,8 +30,11 @@ def shipped() -> list[str]:
     """The revisions of this release, oldest first: one line without branches."""
     after: dict[str | None, str] = {}
     for file in VERSIONS.glob("*.py"):
-        names = dict(match.groups() for match in _LINE.finditer(file.read_text(encoding="utf-8")))
-        after[names["down_revision"]] = names["revision"]
+        lines = _LINE.finditer(file.read_text(encoding="utf-8"))
+        names: dict[str, str | None] = {line[1]: line[2] for line in lines}
+        revision = names["revision"]
+        assert revision is not None
+        after[names["down_revision"]] = revision
     ours: list[str] = []
     while (following := after.get(ours[-1] if ours else None)) is not None:
         ours.append(following)

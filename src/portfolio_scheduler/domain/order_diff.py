@@ -96,7 +96,7 @@ def _conflict(known: Order, seen: Order) -> dict[str, str]:
 
 def first_steps(order: Order, trading_on: date) -> Iterator[OrderChange]:
     """An order seen for the first time: placed, then its fill if any, then its cancellation if it came to that."""
-    unfilled = replace(order, filled_quantity=ZERO, average_fill_price=None)
+    unfilled = replace(order, filled_quantity=ZERO, average_fill_price=None) if order.filled_quantity else order
     yield _change(PLACED, None, unfilled, trading_on)
     if order.filled_quantity:
         yield _fill_change(unfilled, order, trading_on)

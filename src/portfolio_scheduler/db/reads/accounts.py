@@ -70,7 +70,8 @@ SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segment
     a.created_at,
     (SELECT to_json(b) FROM sync_batches b WHERE b.account_id = a.id AND b.finished_at IS NOT NULL
         ORDER BY b.id DESC LIMIT 1) AS last_batch,
-    (SELECT to_json(b) FROM sync_batches b WHERE b.account_id = a.id AND b.status IN ('queued', 'running')) AS open_batch,
+    (SELECT to_json(b) FROM sync_batches b WHERE b.account_id = a.id
+        AND b.status IN ('queued', 'running')) AS open_batch,
     (SELECT max(s.trading_on) FROM portfolio_snapshots s WHERE s.account_id = a.id) AS complete_on,
     (SELECT count(*) FROM open_findings f WHERE f.account_id = a.id) AS findings_count,
     (SELECT json_build_object('first_on', min(trading_on), 'last_on', max(trading_on),
@@ -93,6 +94,16 @@ async def recent_batches(tx: Tx, account_id: UUID, limit: int) -> list[BatchRow]
     """The last attempts, newest first, one that runs included."""
     query = "SELECT * FROM sync_batches WHERE account_id = %(account)s ORDER BY id DESC LIMIT %(limit)s"
     return await rows(tx, query, {"account": account_id, "limit": limit}, BatchRow)
+
+
+async def last_ended(tx: Tx, account_id: UUID) -> BatchRow | None:
+    """The last attempt that has ended."""
+    query = """
+        SELECT * FROM sync_batches WHERE account_id = %(account)s AND finished_at IS NOT NULL
+        ORDER BY id DESC LIMIT 1
+    """
+    found = await rows(tx, query, {"account": account_id}, BatchRow)
+    return found[0] if found else None
 
 
 class FindingRow(Struct, frozen=True, kw_only=True):

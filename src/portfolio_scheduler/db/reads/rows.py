@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, TypeVar, cast
 
 import msgspec
 
@@ -15,9 +15,10 @@ T = TypeVar("T")
 async def rows(tx: Tx, query: LiteralString, parameters: Mapping[str, Any], record: type[T]) -> list[T]:
     """The rows of a query as records, in its order. Columns that the record does not name are left out."""
     statement: LiteralString = f"SELECT coalesce(json_agg(r), '[]')::text FROM ({query}) r"  # noqa: S608 - literals
-    return await read(tx, statement, parameters, _decoder(record))
+    decoder: msgspec.json.Decoder[list[T]] = _decoder(cast(Any, record))
+    return await read(tx, statement, parameters, decoder)
 
 
 @cache
-def _decoder(record: type[T]) -> msgspec.json.Decoder[list[T]]:
-    return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
+def _decoder(record: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(list[record])

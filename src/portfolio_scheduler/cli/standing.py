@@ -1,0 +1,230 @@
+"""Where an account stands: its last sync and the reasons of what failed, its login, what is missing and what is odd."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+from msgspec import Struct
+from rich.console import Console
+
+from portfolio_scheduler.app import App
+from portfolio_scheduler.cli.due import next_due
+from portfolio_scheduler.cli.render import Column, Kind, Value, ist_time, print_list, print_table
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.db.reads import accounts as reads
+from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, CoverageRow, FindingRow
+from portfolio_scheduler.domain.records import Outcome
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """One account and where it stands now."""
+
+    account: str  # label
+    account_id: UUID
+    broker: str
+    ucc: str | None  # the broker's client code
+    login: str
+    login_valid_until: datetime | None  # of the access token that is kept
+    login_is_valid: bool
+    state: str  # active, paused, needs_login, closed
+    segments: list[str]
+    created_at: datetime
+    next_due_at: datetime | None
+    complete_on: date | None  # the last trading day with a snapshot
+    coverage: CoverageRow
+    unread_days: int  # trading days since the first reading, the current one excepted, of which nothing was read
+    findings_count: int
+    last_batch: BatchRow | None
+    open_batch: BatchRow | None
+
+
+async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Standing]:
+    """Where the accounts stand."""
+    return [_standing(app, row) for row in await reads.standing(tx, account_ids)]
+
+
+def _standing(app: App, row: AccountRow) -> Standing:
+    now = app.clock.now()
+    runs = row.state in {"active", "needs_login"}
+    return Standing(
+        account=row.label,
+        account_id=row.account_id,
+        broker=row.broker,
+        ucc=row.ucc,
+        login=row.login,
+        login_valid_until=row.token_expires_at,
+        login_is_valid=row.token_expires_at is not None and row.token_expires_at > now,
+        state=row.state,
+        segments=row.segments,
+        created_at=row.created_at,
+        next_due_at=next_due(row.schedules, now) if runs else None,
+        complete_on=row.complete_on,
+        coverage=row.coverage,
+        unread_days=_unread_days(app, row.coverage),
+        findings_count=row.findings_count,
+        last_batch=row.last_batch,
+        open_batch=row.open_batch,
+    )
+
+
+def _unread_days(app: App, coverage: CoverageRow) -> int:
+    """The current day may still be read, so it is not missing yet."""
+    if coverage.first_on is None or coverage.last_on is None:
+        return 0
+    current = app.calendar.trading_on(app.clock.now())
+    until = max(coverage.last_on, app.calendar.previous(current))
+    return max(len(app.calendar.sessions(coverage.first_on, until)) - coverage.days, 0)
+
+
+# ── for people ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def outcome(one: Standing) -> str:
+    """The last sync in a few words."""
+    if one.open_batch is not None:
+        return one.open_batch.status
+    if one.last_batch is None:
+        return "never"
+    standing = f", {one.last_batch.standing}" if one.last_batch.standing else ""
+    return f"{one.last_batch.status}{standing}"
+
+
+def login_in_words(one: Standing) -> str:
+    if one.login_valid_until is None:
+        return one.login
+    if one.login_is_valid:
+        return f"{one.login}, until {ist_time(one.login_valid_until)}"
+    renews = "renews by itself" if one.login == "totp" else "expired"
+    return f"{one.login}, {renews}"
+
+
+def reasons(batch: BatchRow) -> list[str]:
+    """Why a batch is not simply good, a sentence per section."""
+    found = [
+        f"{name}: {result.reason or result.outcome.value.replace('_', ' ')}"
+        for name, result in sorted(batch.sections.items())
+        if result.outcome is not Outcome.OK
+    ]
+    return found or ([batch.error_text] if batch.error_text else [])
+
+
+def print_status(to: Console, found: Sequence[Standing], findings: Sequence[FindingRow]) -> None:
+    """All accounts a line each, then the reasons of what went wrong, then what is odd."""
+    columns = (
+        Column("Account"),
+        Column("State"),
+        Column("Last sync"),
+        Column("at", Kind.INSTANT),
+        Column("Last complete day", Kind.DAY),
+        Column("Next due", Kind.INSTANT),
+        Column("Login"),
+        Column("Days"),
+        Column("Findings", Kind.QUANTITY),
+    )
+    rows = [
+        (
+            one.account,
+            one.state.replace("_", " "),
+            outcome(one),
+            one.last_batch.finished_at if one.last_batch else None,
+            one.complete_on,
+            one.next_due_at,
+            login_in_words(one),
+            days_in_words(one),
+            one.findings_count,
+        )
+        for one in found
+    ]
+    print_table(to, columns, rows)
+    for one in found:
+        if one.last_batch is not None:
+            for reason in reasons(one.last_batch):
+                to.print(f"{one.account}: {reason}", soft_wrap=True)
+        if one.state == "needs_login":
+            to.print(f"{one.account}: the broker does not accept the login; you must act.", soft_wrap=True)
+    print_findings(to, findings)
+
+
+def days_in_words(one: Standing) -> str:
+    """How many trading days we have, the good ones first."""
+    coverage = one.coverage
+    counts = {
+        "complete": coverage.complete,
+        "late": coverage.late,
+        "provisional": coverage.provisional,
+        "partial": coverage.partial,
+        "lost": coverage.lost,
+        "not read": one.unread_days,
+    }
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+
+
+def print_standing(to: Console, one: Standing) -> None:
+    """One account, a line per thing to know."""
+    pairs: list[tuple[Column, Value]] = [
+        (Column("Id"), str(one.account_id)),
+        (Column("Broker"), f"{one.broker}, client {one.ucc or 'not known yet'}"),
+        (Column("Segments"), ", ".join(one.segments) or None),
+        (Column("State"), one.state.replace("_", " ")),
+        (Column("Login"), login_in_words(one)),
+        (Column("Connected", Kind.INSTANT), one.created_at),
+        (Column("Last sync"), outcome(one)),
+        (Column("Next due", Kind.INSTANT), one.next_due_at),
+        (Column("Last complete day", Kind.DAY), one.complete_on),
+        (Column("Days"), days_in_words(one)),
+        (Column("First day read", Kind.DAY), one.coverage.first_on),
+    ]
+    print_list(to, pairs, title=one.account)
+
+
+def print_batches(to: Console, batches: Sequence[BatchRow]) -> None:
+    if not batches:
+        to.print("No syncs yet.")
+        return
+    columns = (
+        Column("Sync", Kind.INSTANT),
+        Column("Why"),
+        Column("Status"),
+        Column("Day", Kind.DAY),
+        Column("Standing"),
+        Column("New facts", Kind.QUANTITY),
+        Column("Reasons"),
+    )
+    rows = [
+        (
+            batch.started_at,
+            batch.trigger,
+            batch.status,
+            batch.trading_on,
+            batch.standing,
+            sum(batch.counts.values()),
+            "; ".join(reasons(batch)) or None,
+        )
+        for batch in batches
+    ]
+    print_table(to, columns, rows)
+
+
+def print_findings(to: Console, findings: Sequence[FindingRow]) -> None:
+    if not findings:
+        return
+    columns = (
+        Column("Account"),
+        Column("Finding"),
+        Column("About"),
+        Column("Day", Kind.DAY),
+        Column("Since", Kind.INSTANT),
+        Column("Details"),
+    )
+    rows = [
+        (
+            one.account,
+            one.kind,
+            one.section if one.subject in {"", "*"} else f"{one.section} {one.subject}",
+            one.trading_on,
+            one.observed_at,
+            "; ".join(f"{name.replace('_', ' ')} {text}" for name, text in one.details.items()),
+        )
+        for one in findings
+    ]
+    print_table(to, columns, rows, title="Open findings")

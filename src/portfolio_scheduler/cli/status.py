@@ -1,0 +1,37 @@
+"""`status`: is everything in order?"""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from portfolio_scheduler.cli.running import NO_ACCOUNTS, AccountArgument, JsonOption, chosen, run
+
+if TYPE_CHECKING:
+    from portfolio_scheduler.app import App
+    from portfolio_scheduler.cli.standing import Standing
+    from portfolio_scheduler.db.reads.accounts import FindingRow
+
+
+def status(account: AccountArgument = None, as_json: JsonOption = False) -> None:
+    """Print where each account stands: last sync, last complete day, next due, login, and what is missing or odd."""
+    from portfolio_scheduler.cli.render import console, print_json
+
+    found, findings = run(lambda app: _status(app, account))
+    if as_json:
+        print_json({"accounts": found, "findings": findings})
+    elif not found:
+        typer.echo(NO_ACCOUNTS)
+    else:
+        from portfolio_scheduler.cli.standing import print_status
+
+        print_status(console(), found, findings)
+
+
+async def _status(app: "App", account: str | None) -> "tuple[list[Standing], list[FindingRow]]":
+    from portfolio_scheduler.cli.standing import standings
+    from portfolio_scheduler.db.pool import transaction
+    from portfolio_scheduler.db.reads import accounts as reads
+
+    ids = [one.id for one in await chosen(app, account)]
+    async with transaction(app.pool) as tx:
+        return await standings(app, tx, ids), await reads.open_findings(tx, ids)

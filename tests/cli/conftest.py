@@ -1,0 +1,123 @@
+"""The command line against a real database and the simulator over HTTP, at a time that the test sets."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from portfolio_scheduler.cli import running
+from portfolio_scheduler.cli.main import app as commands
+from portfolio_scheduler.clock import StoppedClock, ist
+from portfolio_scheduler.errors import PortfolioSchedulerError
+from portfolio_scheduler.simulator.server import Simulator, SimulatorOptions
+from portfolio_scheduler.simulator.server import running as simulator_running
+from tests.conftest import Database
+
+DAY = date(2026, 4, 20)
+NEXT_DAY = date(2026, 4, 21)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out, parse_float=_no_floats, parse_int=int)
+
+
+def _no_floats(text: str) -> float:
+    raise AssertionError(f"a bare fraction in JSON: {text}")
+
+
+class Terminal:
+    """A user at a command line, with a simulated Groww beside."""
+
+    def __init__(self, sim: Simulator, clock: StoppedClock, database: Database) -> None:
+        self.sim = sim
+        self.clock = clock
+        self.database = database
+
+    def at(self, on: date, hour: int, minute: int = 0) -> None:
+        self.sim.set_clock(ist(on, hour, minute))
+        self.clock.set(ist(on, hour, minute))
+
+    def __call__(self, *args: str, typed: str | None = None) -> Answer:
+        """Run a command as the outermost door does: an error of ours is its sentence and its exit code."""
+        result = CliRunner().invoke(commands, list(args), input=typed, env={"COLUMNS": "240"})
+        error = result.exception
+        if isinstance(error, PortfolioSchedulerError):
+            return Answer(error.exit_code, result.stdout, error.message)
+        if error is not None and not isinstance(error, SystemExit):
+            raise error
+        return Answer(result.exit_code, result.stdout, result.stderr)
+
+    def secrets(self, number: int = 1) -> str:
+        login = self.sim.accounts[number - 1]
+        return f"{login.api_key}\n{login.totp_secret or login.secret}\n"
+
+    def connect(self, number: int = 1, label: str | None = None) -> Answer:
+        login = "totp" if self.sim.accounts[number - 1].totp_secret else "approval"
+        return self(
+            "accounts", "add", "--label", label or f"account {number}", "--login", login, "--stdin",
+            typed=self.secrets(number),
+        )  # fmt: skip
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:
+        with psycopg.connect(self.database.superuser) as connection:
+            return connection.execute(query, parameters).fetchall()  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """A simulator in a thread of its own, standing at 09:00 of `DAY`."""
+    ready: list[Simulator] = []
+    started, stop = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with simulator_running(SimulatorOptions(accounts=3, seed=7, on=DAY)) as sim:
+            ready.append(sim)
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="simulator")
+    thread.start()
+    assert started.wait(30)
+    yield ready[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(10)
+    loop.close()
+
+
+@pytest.fixture
+def terminal(simulator: Simulator, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    """No account is connected yet; it is 09:00 of `DAY`."""
+    monkeypatch.setenv("DATABASE_URL", database.owner)
+    monkeypatch.setenv("PORTFOLIO_SCHEDULER_DATA", str(database.settings.data))
+    monkeypatch.setenv("PORTFOLIO_SCHEDULER_KEYS", str(database.settings.keys))
+    monkeypatch.setenv("PORTFOLIO_SCHEDULER_GROWW_URL", simulator.url)
+    clock = StoppedClock(simulator.now)
+    token = running.clock.set(clock)
+    yield Terminal(simulator, clock, database)
+    running.clock.reset(token)
+
+
+@pytest.fixture
+def traded(terminal: Terminal) -> Terminal:
+    """The trader's account, synced after the close of two days."""
+    terminal.connect(2, "trader")
+    for on in (DAY, NEXT_DAY):
+        terminal.at(on, 16)
+        assert terminal("sync").code == 0
+    return terminal
