@@ -24,11 +24,7 @@ NO_ACCOUNTS = "No accounts yet. Connect one with: portfolio-scheduler accounts a
 
 AccountArgument = Annotated[
     str | None,
-<<<<<<< HEAD
-    typer.Argument(metavar="[ACCOUNT]", help="Label of an account, or the beginning of its id; left out: all."),
-=======
     typer.Argument(metavar="[ACCOUNT]", help="Label of an account or beginning of its id. Left out: all accounts."),
->>>>>>> cli
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: decimals as strings, instants in UTC.")]
 SymbolOption = Annotated[str | None, typer.Option(help="Only this trading symbol.")]
