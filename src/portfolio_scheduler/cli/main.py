@@ -10,14 +10,11 @@ from pathlib import Path
 import typer
 
 from portfolio_scheduler import __version__
-<<<<<<< HEAD
-from portfolio_scheduler.cli.demo import demo
-=======
 from portfolio_scheduler.cli.accounts import accounts
+from portfolio_scheduler.cli.demo import demo
 from portfolio_scheduler.cli.history import changes, fills, orders
 from portfolio_scheduler.cli.migrate import migrate
 from portfolio_scheduler.cli.portfolio import holdings, positions, snapshots, summary
->>>>>>> cli
 from portfolio_scheduler.cli.simulator import simulator
 from portfolio_scheduler.cli.status import status
 from portfolio_scheduler.cli.sync import sync
