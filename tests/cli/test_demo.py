@@ -1,0 +1,84 @@
+"""The demo is the newcomer's first look: it must work from nothing, and its figures must be those of the database."""
+
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+from portfolio_scheduler.db import embedded
+from tests.conftest import settings_in
+
+
+def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    settings = settings_in(folder)
+    environment = os.environ | {
+        "PORTFOLIO_SCHEDULER_DATA": str(settings.data),
+        "PORTFOLIO_SCHEDULER_KEYS": str(settings.keys),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "portfolio_scheduler", "demo", "--exit", "--days", "3", *options],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_demo_shows_three_accounts_a_trail_and_the_day(folder: Path) -> None:
+    done = run_demo(folder)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "quiet investor",
+        "active trader",
+        "family (daily approval)",
+        "final",
+        "cancelled with",
+        "3 trading days",
+    ):
+        assert words in done.stdout
+    assert not settings_in(folder).data.exists(), "the demo keeps away from the real data folder"
+
+
+def test_the_demo_as_json_is_one_document_of_exact_figures(folder: Path) -> None:
+    first, second = run_demo(folder, "--json"), run_demo(folder, "--json")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    told = json.loads(first.stdout)
+    assert [account["account"] for account in told["accounts"]] == [
+        "quiet investor",
+        "active trader",
+        "family (daily approval)",
+    ]
+    for account in told["accounts"]:
+        summary = account["summary"]
+        assert (summary["standing"], summary["trading_on"]) == ("final", "2026-04-24")
+        parts = [summary[name] for name in ("market_move", "net_invested", "transferred", "unexplained")]
+        assert all(isinstance(part, str) for part in parts)
+        assert sum(map(Decimal, parts), Decimal(0)) == Decimal(summary["day_change"])
+        assert summary["unexplained"] == "0"
+        change = Decimal(summary["holdings_value"]) - Decimal(summary["previous_value"])
+        assert change == Decimal(summary["day_change"])
+    assert told["trails"], "an order that was partly filled and cancelled"
+    again = json.loads(second.stdout)
+    values = [[account["summary"]["holdings_value"] for account in run["accounts"]] for run in (told, again)]
+    assert values[0] == values[1], "a second demo begins anew and comes to the same"
+
+
+def test_a_folder_that_is_not_the_demos_is_left_alone(folder: Path) -> None:
+    data = settings_in(folder).data
+    demo_folder = data.with_name(data.name + "-demo")
+    demo_folder.mkdir(parents=True)
+    (demo_folder / "somebody's file").touch()
+    done = run_demo(folder)
+    assert done.returncode == 2
+    assert "is not a demo's folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_emptying_is_for_the_demo_only() -> None:
+    """Only the demo empties a database, and only in its own folder."""
+    root = Path(embedded.__file__).parents[1]
+    users = [path.name for path in root.rglob("*.py") if "embedded.empty(" in path.read_text(encoding="utf-8")]
+    assert users == ["demo.py"]
