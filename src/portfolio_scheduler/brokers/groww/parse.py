@@ -252,10 +252,11 @@ class _Draft:
         self.quarantined: list[dict[str, str]] = []
 
     def flag(self, section: str, *flags: str) -> None:
-        self.flags.update(f"{section}:{held}" for held in flags)
+        self.flags.update(f"{printable(section)[:60]}:{held}" for held in flags)
 
     def quarantine(self, section: str, record: str, reason: str) -> None:
-        self.quarantined.append({"section": section, "record": printable(record)[:ID_LIMIT], "reason": reason})
+        found = {"section": printable(section), "record": printable(record)[:ID_LIMIT], "reason": reason}
+        self.quarantined.append(found)
         self.flag(section, "record:quarantined")
         for name in self.owned(section):
             if self.sections[name].outcome is Outcome.OK:
