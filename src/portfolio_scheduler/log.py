@@ -26,6 +26,10 @@ def _one_line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> Muta
     return event
 
 
+# Without the frames' local variables: they hold tokens and secrets.
+_traceback = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
 def configure(level: str = "INFO", form: Literal["text", "json"] = "text") -> None:
     """Set up logging for this process. `form` "json" prints one object a line."""
     renderer: Any = (
@@ -38,7 +42,7 @@ def configure(level: str = "INFO", form: Literal["text", "json"] = "text") -> No
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks if form == "json" else structlog.processors.format_exc_info,
+            _traceback if form == "json" else structlog.processors.format_exc_info,
             _mask,
             _one_line,
             renderer,

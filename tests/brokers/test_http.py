@@ -176,6 +176,13 @@ async def test_nobody_there(clock: StoppedClock) -> None:
     assert raised.value.__cause__ is None
 
 
+async def test_a_server_without_a_proper_certificate(server: Scripted, clock: StoppedClock) -> None:
+    async with Http(server.url.replace("http:", "https:"), ROUTES, RATES, clock, headers={}) as http:
+        with pytest.raises(BrokerUnavailable, match="SSL"):
+            await ask(http)
+    assert server.asked == []
+
+
 async def test_no_cookie_is_kept(http: Http, server: Scripted) -> None:
     server.on(PATH, in_turn(raw('{"payload": {}}', **{"Set-Cookie": "s=1"})))
     await ask(http)

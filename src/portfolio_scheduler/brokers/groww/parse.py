@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode
 
@@ -16,7 +17,7 @@ from msgspec import Struct, structs
 
 from portfolio_scheduler.brokers.groww import wire
 from portfolio_scheduler.clock import IST
-from portfolio_scheduler.domain.money import ZERO, checked, decimal, plain
+from portfolio_scheduler.domain.money import LIMIT, ZERO, checked, decimal, plain
 from portfolio_scheduler.domain.records import (
     AMO_STATUSES,
     EXCHANGES,
@@ -63,8 +64,9 @@ TRADE_WORDS = {
 OUR_NAME = {"order_status": "status", "trade_status": "status", "transaction_type": "side"}
 REQUIRED_WORDS = frozenset({"order_status", "segment", "exchange", "product", "transaction_type", "order_type"})
 
-QUANTITY_LIMIT = Decimal(10) ** 9  # units
-PRICE_LIMIT = Decimal(10) ** 9  # rupees
+QUANTITY_LIMIT = 10**9  # units
+PRICE_LIMIT = 10**9  # rupees
+AMOUNT_LIMIT = int(LIMIT) - 1  # rupees, of what is neither price nor quantity
 ID_LIMIT = 200  # characters of an id, a symbol or a word
 REMARK_LIMIT = 4000  # characters; the whole text stays in the raw answer
 FUTURE_TOLERANCE = timedelta(minutes=5)
@@ -88,18 +90,23 @@ class _Unusable(Exception):
 # --- Values ----------------------------------------------------------------------------------------------------------
 
 
-def read_number(value: Any, limit: Decimal | None = None) -> Decimal:
+_exact = lru_cache(maxsize=4096)(checked)  # the same few numbers fill most of an answer
+
+
+def read_number(value: Any, limit: int = AMOUNT_LIMIT) -> Decimal:
     """An exact number from a JSON number or a plain decimal string; anything else is `InvalidInput`."""
     kind = type(value)
     if kind is int:
-        number = checked(Decimal(value))
-    elif kind is Decimal:
-        number = checked(value)
+        if -limit <= value <= limit:
+            return Decimal(value)
+        raise InvalidInput("out of bounds")
+    if kind is Decimal:
+        number = _exact(value)
     elif kind is str:
         number = decimal(value)
     else:
         raise InvalidInput("not a number")
-    if limit is not None and abs(number) > limit:
+    if not -limit <= number <= limit:
         raise InvalidInput(f"beyond {limit}")
     return number
 
@@ -111,6 +118,7 @@ def quantity_or_zero(value: Any) -> Decimal:
         return ZERO
 
 
+@lru_cache(maxsize=4096)
 def read_time(value: Any) -> datetime | None:
     """Every form a time was seen in: naive (IST), Z, offset, space or T, fractions, a date only, epoch s or ms."""
     text = value if isinstance(value, str) else str(value)
@@ -157,7 +165,7 @@ class _Reader:
     def note(self, field: str, word: str) -> None:
         self.flags.append(flag(field, word))
 
-    def amount(self, name: str, limit: Decimal | None = PRICE_LIMIT) -> Decimal | None:
+    def amount(self, name: str, limit: int = PRICE_LIMIT) -> Decimal | None:
         """A number that may be absent."""
         value = getattr(self._row, name)
         if value is None:
@@ -179,7 +187,7 @@ class _Reader:
             raise _Unusable(f"{name} is negative")
         return quantity
 
-    def _number(self, name: str, limit: Decimal, absent: Decimal | None) -> Decimal:
+    def _number(self, name: str, limit: int, absent: Decimal | None) -> Decimal:
         value = getattr(self._row, name)
         if value is None:
             if absent is None or any(held.startswith(f"{name}:") for held in self.flags):
@@ -252,10 +260,11 @@ class _Draft:
         self.quarantined: list[dict[str, str]] = []
 
     def flag(self, section: str, *flags: str) -> None:
-        self.flags.update(f"{section}:{held}" for held in flags)
+        self.flags.update(f"{printable(section)[:60]}:{held}" for held in flags)
 
     def quarantine(self, section: str, record: str, reason: str) -> None:
-        self.quarantined.append({"section": section, "record": printable(record)[:ID_LIMIT], "reason": reason})
+        found = {"section": printable(section), "record": printable(record)[:ID_LIMIT], "reason": reason}
+        self.quarantined.append(found)
         self.flag(section, "record:quarantined")
         for name in self.owned(section):
             if self.sections[name].outcome is Outcome.OK:
@@ -434,7 +443,7 @@ def _position(reader: _Reader) -> Position:
         net_price=reader.amount("net_price"),
         net_carry_forward_quantity=reader.quantity("net_carry_forward_quantity", signed=True),
         net_carry_forward_price=reader.amount("net_carry_forward_price"),
-        realised_pnl=reader.amount("realised_pnl", None),
+        realised_pnl=reader.amount("realised_pnl", AMOUNT_LIMIT),
         flags=tuple(reader.flags),
     )
 
@@ -651,7 +660,7 @@ def _margin(draft: _Draft, answers: Sequence[Answer]) -> Margin | None:
     margin = None
     for answer in answers:
         for _row, reader in draft.rows(wire.MARGIN, answer):
-            margin = Margin(**{name: reader.amount(name, None) for name in Margin.__struct_fields__})
+            margin = Margin(**{name: reader.amount(name, AMOUNT_LIMIT) for name in Margin.__struct_fields__})
             draft.flag("margin", *reader.flags)
     return margin
 
