@@ -4,7 +4,6 @@ trading days through the same sync that serves a real account, then the service.
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -55,11 +54,13 @@ def _demo_settings(settings: "Settings", port: int | None) -> "Settings":
 
 
 async def _demo(settings: "Settings", *, days: int, serve_after: bool, as_json: bool) -> None:
+    from portfolio_scheduler.clock import SystemClock
     from portfolio_scheduler.market.calendar import make_calendar
     from portfolio_scheduler.simulator.options import SimulatorOptions
     from portfolio_scheduler.simulator.server import running as simulated
 
-    started = time.monotonic()
+    real = SystemClock()
+    started = real.monotonic()
     calendar = make_calendar()
     replayed = [session.on for session in calendar.sessions(date(2024, 1, 1), LAST_DAY)][-days:]
     with _own_folder(settings.data):
@@ -71,7 +72,7 @@ async def _demo(settings: "Settings", *, days: int, serve_after: bool, as_json: 
             accounts = [await _connect(app, sim, n, label) for n, label in enumerate(LABELS, start=1)]
             _say(f"Syncing {len(accounts)} accounts, {len(replayed)} trading days, day by day …")
             syncs = await _replay(app, sim, clock, accounts, replayed)
-            seconds = time.monotonic() - started
+            seconds = real.monotonic() - started
             await _show(app, accounts, as_json=as_json, replayed=(len(replayed), syncs, seconds))
             if serve_after:
                 await _serve(app, sim, quiet=as_json)
@@ -264,13 +265,13 @@ async def _serve(app: "App", sim: "Simulator", *, quiet: bool) -> None:
 
 def _write_environment(app: "App") -> Path:
     """A file for other terminals: with it every command works on the demo's accounts, at the demo's time."""
-    from datetime import UTC, datetime
+    from portfolio_scheduler.clock import SystemClock
 
     values = {
         "PORTFOLIO_SCHEDULER_DATA": app.settings.data,
         "PORTFOLIO_SCHEDULER_KEYS": app.settings.keys,
         "PORTFOLIO_SCHEDULER_GROWW_URL": app.settings.groww_url,
-        "PORTFOLIO_SCHEDULER_CLOCK": f"{app.clock.now().isoformat()}@{datetime.now(UTC).isoformat()}",
+        "PORTFOLIO_SCHEDULER_CLOCK": f"{app.clock.now().isoformat()}@{SystemClock().now().isoformat()}",
     }
     path = app.settings.data / "environment"
     path.write_text("".join(f"export {name}='{value}'\n" for name, value in values.items()), encoding="utf-8")
