@@ -5,6 +5,7 @@ import sys
 import typer
 
 from portfolio_scheduler import __version__
+from portfolio_scheduler.cli.serve import serve_command, worker_command
 from portfolio_scheduler.cli.simulator import simulator
 from portfolio_scheduler.errors import PortfolioSchedulerError
 
@@ -24,6 +25,8 @@ def version() -> None:
 
 
 app.command()(simulator)
+app.command("serve")(serve_command)
+app.command("worker")(worker_command)
 
 
 def main() -> None:
