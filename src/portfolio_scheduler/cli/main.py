@@ -15,6 +15,7 @@ from portfolio_scheduler.cli.demo import demo
 from portfolio_scheduler.cli.history import changes, fills, orders
 from portfolio_scheduler.cli.migrate import migrate
 from portfolio_scheduler.cli.portfolio import holdings, positions, snapshots, summary
+from portfolio_scheduler.cli.serve import serve_command, worker_command
 from portfolio_scheduler.cli.simulator import simulator
 from portfolio_scheduler.cli.status import status
 from portfolio_scheduler.cli.sync import sync
@@ -41,6 +42,8 @@ app.command()(migrate)
 app.add_typer(accounts, name="accounts")
 for command in (sync, status, summary, holdings, positions, orders, changes, fills, snapshots):
     app.command()(command)
+app.command("serve")(serve_command)
+app.command("worker")(worker_command)
 
 
 def main() -> None:

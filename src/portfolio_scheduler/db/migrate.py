@@ -59,6 +59,11 @@ def is_current(conninfo: str) -> bool:
     return not _missing(row[0] if row else None)
 
 
+def newest_revision() -> str:
+    """The revision of this release's tables."""
+    return _missing(None)[-1]
+
+
 def _engine(conninfo: str) -> sqlalchemy.Engine:
     """An engine that passes SQL without parameters on as it stands: a migration may use % and several statements."""
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: _connect(conninfo), poolclass=NullPool)

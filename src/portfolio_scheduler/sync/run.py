@@ -50,6 +50,7 @@ from portfolio_scheduler.domain.records import (
 from portfolio_scheduler.domain.valuation import instrument_key
 from portfolio_scheduler.errors import BrokerError, BrokerLoginRequired, Fenced, PortfolioSchedulerError
 from portfolio_scheduler.log import logger
+from portfolio_scheduler.sync.gaps import mark_lost_days
 from portfolio_scheduler.sync.snapshot import take_snapshot
 
 APPLY_ATTEMPTS = 3
@@ -93,6 +94,18 @@ async def sync_account(
     return await run(app, account, claim)
 
 
+async def run_queued(app: App, account_id: UUID) -> Report | None:
+    """Run the account's queued batch. None when there is none: it is done, or somebody else is at it."""
+    async with transaction(app.pool) as tx:
+        claim = await batches.claim_queued(tx, account_id, now=app.clock.now(), worker=worker_name())
+        if claim is None:
+            return None
+        account = await accounts.load(tx, account_id)
+    with suppress(Fenced):  # said in the log already; whoever took the batch over reports
+        return await run(app, account, claim)
+    return None
+
+
 def worker_name() -> str:
     """Which process on which machine runs a batch, for people who look for it."""
     return f"{socket.gethostname()}:{os.getpid()}"
@@ -121,6 +134,7 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
     broker = app.brokers[account.broker]
     observed_at = app.clock.now()
     trading_on = app.calendar.trading_on(observed_at)
+    await mark_lost_days(app, account, claim, observed_at, trading_on)
     fetched = await _fetch(app, account, claim, broker, observed_at, trading_on)
     await _keep(app, claim, fetched.answers)
     statement = broker.parse(fetched.answers, fetched.sections, observed_at, trading_on)

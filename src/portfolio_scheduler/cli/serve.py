@@ -1,0 +1,76 @@
+"""`serve`: health endpoint, planner and worker in one process. `worker`: the same without the web."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+import typer
+
+from portfolio_scheduler import log
+from portfolio_scheduler.app import App, running
+from portfolio_scheduler.clock import Clock
+from portfolio_scheduler.settings import Settings, load
+
+Serving = Callable[[App, asyncio.Event], Coroutine[Any, Any, None]]
+
+
+def serve_command(
+    host: Annotated[str | None, typer.Option(help="Where to listen; PORTFOLIO_SCHEDULER_HOST otherwise.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port; 0 takes any free one; PORTFOLIO_SCHEDULER_PORT otherwise."),
+    ] = None,
+    with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Plan and run syncs here, too.")] = True,
+) -> None:
+    """Run the service until Ctrl-C or SIGTERM: it syncs every account when it is due and answers on HTTP."""
+    settings = load()
+    asyncio.run(
+        until_stopped(
+            settings,
+            lambda app, stop: serve(
+                app,
+                host=settings.host if host is None else host,
+                port=settings.port if port is None else port,
+                worker=with_worker,
+                stop=stop,
+            ),
+        )
+    )
+
+
+def worker_command() -> None:
+    """Plan and run syncs until Ctrl-C or SIGTERM, without the web. Any number may share one DATABASE_URL."""
+    asyncio.run(until_stopped(load(), _work))
+
+
+async def until_stopped(settings: Settings, serving: Serving, clock: Clock | None = None) -> None:
+    """Run the product until the process is asked to end; a second signal does not interrupt the ending."""
+    log.configure(settings.log_level, settings.log_format)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(settings, clock) as app:
+        await serving(app, stop)
+
+
+async def serve(app: App, *, host: str, port: int, worker: bool = True, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. Every "now" is the app's clock's."""
+    from portfolio_scheduler.jobs import Pulse, work
+    from portfolio_scheduler.web.server import listening
+
+    pulse = Pulse() if worker else None
+    async with listening(app, host, port, pulse) as address:
+        typer.echo(f"Listening on {address} (health: {address}/health/ready). Ctrl-C stops it.")
+        if pulse is None:
+            await stop.wait()
+        else:
+            await work(app, stop, pulse)
+        log.logger().info("stopping")
+
+
+async def _work(app: App, stop: asyncio.Event) -> None:
+    from portfolio_scheduler.jobs import Pulse, work
+
+    typer.echo("Working. Ctrl-C stops it.")
+    await work(app, stop, Pulse())

@@ -1,0 +1,160 @@
+"""What the planner reads and writes: who may be due, batches for those who are, retries, and what dead workers left.
+
+Every statement works on all accounts at once. Instants come from the caller's clock; leases from the database's.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+from psycopg.rows import class_row
+
+from portfolio_scheduler.db.batches import STALE_SECONDS
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.db.queue import SYNC_ACCOUNT
+
+RETRY_AFTER = timedelta(minutes=15)
+RETRY_WITHIN = timedelta(hours=12)  # after that it is a matter for the next slot
+RETRIES = 3
+# Repeating these changes nothing: the owner or we must act first. Everything else may have been a passing trouble.
+NEVER_RETRIED = ("BrokerLoginRequired", "BrokerNotEntitled", "BrokerRefused", "SecretUnreadable")
+# The broker has nothing to do with these, so there is nothing to wait for.
+INTERRUPTED = ("WorkerLost", "CancelledError")
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """Accounts that are due at the same instants."""
+
+    schedules: list[dict[str, Any]]
+    commodity: bool
+    planned_through: datetime
+    account_ids: list[UUID]
+
+
+class Due(Struct, frozen=True, kw_only=True):
+    account_id: UUID
+    slot_at: datetime
+    trigger: str  # scheduled, catch-up
+
+
+async def idle_accounts(tx: Tx, now: datetime) -> list[Group]:
+    """Accounts that may be due and have no open batch, grouped by what decides their slots."""
+    async with tx.cursor(row_factory=class_row(Group)) as cursor:
+        await cursor.execute(
+            """
+            SELECT schedules, 'COMMODITY' = ANY(segments) AS commodity, planned_through, array_agg(id) AS account_ids
+            FROM broker_accounts a
+            WHERE state IN ('active', 'needs_login') AND planned_through < %s AND NOT EXISTS (
+                SELECT FROM sync_batches b WHERE b.account_id = a.id AND b.status IN ('queued', 'running'))
+            GROUP BY schedules, 'COMMODITY' = ANY(segments), planned_through
+            """,
+            (now,),
+        )
+        return await cursor.fetchall()
+
+
+async def add_due(tx: Tx, due: Sequence[Due], now: datetime) -> list[UUID]:
+    """A queued batch for each; one that has its slot already, or got an open batch meanwhile, is left alone.
+
+    Returns the accounts that got one. `planned_through` moves for exactly those whose slot has its batch.
+    """
+    ids, slots = [each.account_id for each in due], [each.slot_at for each in due]
+    cursor = await tx.execute(
+        """
+        INSERT INTO sync_batches (account_id, trigger, slot_at, status, queued_at)
+        SELECT id, trigger, slot_at, 'queued', %s
+        FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[]) AS due (id, trigger, slot_at)
+        ORDER BY id  -- the same order in every planner, so that two of them cannot deadlock
+        ON CONFLICT DO NOTHING RETURNING account_id
+        """,
+        (now, ids, [each.trigger for each in due], slots),
+    )
+    added = [account_id for (account_id,) in await cursor.fetchall()]
+    await tx.execute(
+        """
+        UPDATE broker_accounts a SET planned_through = %s
+        FROM unnest(%s::uuid[], %s::timestamptz[]) AS due (id, slot_at)
+        JOIN sync_batches b ON b.account_id = due.id AND b.slot_at = due.slot_at
+        WHERE a.id = due.id AND a.planned_through < %s
+        """,
+        (now, ids, slots, now),
+    )
+    return added
+
+
+async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
+    """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago."""
+    cursor = await tx.execute(
+        """
+        INSERT INTO sync_batches (account_id, trigger, wanted, status, queued_at)
+        SELECT a.id, 'retry', coalesce(missing.sections, last.wanted), 'queued', %(now)s
+        FROM broker_accounts a
+        CROSS JOIN LATERAL (
+            SELECT status, trigger, wanted, sections, error_class, finished_at FROM sync_batches
+            WHERE account_id = a.id ORDER BY id DESC LIMIT 1) last
+        CROSS JOIN LATERAL (
+            SELECT array_agg(key ORDER BY key) FILTER (WHERE value ->> 'error' <> ALL(%(never)s)
+                                                       OR value ->> 'error' IS NULL) AS sections,
+                   count(*) AS bad
+            FROM jsonb_each(last.sections) WHERE value ->> 'outcome' NOT IN ('ok', 'not_entitled')) missing
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE trigger = 'retry') AS tried FROM (
+                SELECT trigger FROM sync_batches WHERE account_id = a.id ORDER BY id DESC LIMIT %(retries)s)) newest
+        WHERE a.state IN ('active', 'needs_login') AND last.status IN ('partial', 'failed')
+            AND last.finished_at > %(now)s - %(within)s AND newest.tried < %(retries)s
+            AND CASE WHEN last.error_class = ANY(%(interrupted)s) THEN last.trigger <> 'manual'
+                     ELSE last.finished_at <= %(now)s - %(after)s END
+            AND CASE WHEN missing.bad > 0 THEN missing.sections IS NOT NULL
+                     ELSE coalesce(last.error_class, '') <> ALL(%(never)s) END
+        ORDER BY a.id
+        ON CONFLICT DO NOTHING RETURNING account_id
+        """,
+        {
+            "now": now,
+            "after": RETRY_AFTER,
+            "within": RETRY_WITHIN,
+            "retries": RETRIES,
+            "never": list(NEVER_RETRIED),
+            "interrupted": list(INTERRUPTED),
+        },
+    )
+    return [account_id for (account_id,) in await cursor.fetchall()]
+
+
+async def give_up_stale(tx: Tx, now: datetime) -> list[UUID]:
+    """Fail running batches without a heartbeat and raise their accounts' fences. Locks heads first, as syncs do."""
+    cursor = await tx.execute(
+        """
+        WITH stale AS MATERIALIZED (
+            SELECT b.id FROM sync_batches b JOIN account_heads h USING (account_id)
+            WHERE b.status = 'running' AND b.heartbeat_at < clock_timestamp() - make_interval(secs => %(stale)s)
+            ORDER BY account_id FOR UPDATE OF h SKIP LOCKED
+        ), lost AS (
+            UPDATE sync_batches b SET status = 'failed', finished_at = greatest(%(now)s, started_at),
+                error_class = 'WorkerLost', error_text = 'the worker that ran this batch stopped without a word'
+            FROM stale WHERE b.id = stale.id AND b.status = 'running'
+                AND b.heartbeat_at < clock_timestamp() - make_interval(secs => %(stale)s)
+            RETURNING b.account_id
+        )
+        UPDATE account_heads h SET fence = fence + 1 FROM lost WHERE h.account_id = lost.account_id
+        RETURNING h.account_id
+        """,
+        {"now": now, "stale": STALE_SECONDS},
+    )
+    return [account_id for (account_id,) in await cursor.fetchall()]
+
+
+async def unwoken(tx: Tx) -> list[UUID]:
+    """Accounts whose batch has been queued for a while and that no waiting job will wake a worker for."""
+    cursor = await tx.execute(
+        """
+        SELECT account_id FROM sync_batches b
+        WHERE status = 'queued' AND uuid_extract_timestamp(id) < clock_timestamp() - make_interval(secs => %s)
+            AND NOT EXISTS (SELECT FROM procrastinate_jobs j
+                WHERE j.status = 'todo' AND j.task_name = %s AND j.args ->> 'account_id' = b.account_id::text)
+        """,
+        (STALE_SECONDS, SYNC_ACCOUNT),
+    )
+    return [account_id for (account_id,) in await cursor.fetchall()]

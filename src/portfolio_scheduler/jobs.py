@@ -1,0 +1,161 @@
+"""The queue's task and the loops around it: the worker, the minute tick and the sweep. `work` runs all three.
+
+A job is only the wake-up and carries an id only; what is to be done stands in `sync_batches`. So nothing here retries:
+procrastinate does not, because the planner does.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import procrastinate
+import psycopg
+from procrastinate.exceptions import ProcrastinateException
+
+from portfolio_scheduler.app import App
+from portfolio_scheduler.db.batches import STALE_SECONDS
+from portfolio_scheduler.db.pool import Pool, make_pool, opened
+from portfolio_scheduler.db.queue import SYNC_ACCOUNT, SYNCS
+from portfolio_scheduler.errors import PortfolioSchedulerError
+from portfolio_scheduler.log import logger
+from portfolio_scheduler.sync import plan, run
+
+TICK_SECONDS = 60
+SWEEP_SECONDS = 10
+PAUSE_SECONDS = 5  # after a tick, a sweep or the worker failed
+SYNCS_AT_ONCE = 6  # two fewer than the connections of the pool that syncs share
+FINISH_SECONDS = 14  # what a running sync gets to end by itself when the process is asked to stop
+STOP_SECONDS = 18
+
+TROUBLE = (psycopg.Error, ProcrastinateException, PortfolioSchedulerError, OSError)
+
+log = logger()
+
+
+class Pulse:
+    """Signs of life of the loops in this process, for the health endpoint. Seconds of the machine's own clock."""
+
+    def __init__(self) -> None:
+        self.ticked_at: float | None = None
+        self.swept_at: float | None = None
+        self.working = False
+
+    def tick_age(self) -> float | None:
+        """Seconds since the planner last ran to its end."""
+        return None if self.ticked_at is None else time.monotonic() - self.ticked_at
+
+
+def make_queue(app: App) -> procrastinate.App:
+    """The queue's tasks, bound to what they work with."""
+    queue = procrastinate.App(connector=procrastinate.PsycopgConnector())
+
+    @queue.task(name=SYNC_ACCOUNT, queue=SYNCS)
+    async def sync_account(account_id: str) -> None:
+        await run.run_queued(app, UUID(account_id))
+
+    return queue
+
+
+async def tick(app: App, pulse: Pulse) -> None:
+    planned = await plan.plan(app, app.clock.now())
+    pulse.ticked_at = time.monotonic()
+    if planned.due or planned.retries:
+        log.info("planned", due=planned.due, retries=planned.retries)
+
+
+async def sweep(app: App, pulse: Pulse) -> None:
+    swept = await plan.sweep(app, app.clock.now())
+    pulse.swept_at = time.monotonic()
+    if swept.stale or swept.woken:
+        log.warning("swept", stale=swept.stale, retries=swept.retries, woken=swept.woken)
+
+
+async def work(app: App, stop: asyncio.Event, pulse: Pulse) -> None:
+    """Plan and run syncs until told to stop. Returns when no batch of this process is open any more.
+
+    A bug that ends one of the loops ends all, so that whoever started the process sees it and starts it again.
+    """
+    async with opened(_queue_pool(app)) as pool:
+        worker = asyncio.create_task(_work_off(app, pool, pulse), name="worker")
+        loops = [
+            asyncio.create_task(_repeat(lambda: tick(app, pulse), lambda: _until_next_minute(app)), name="ticker"),
+            asyncio.create_task(_repeat(lambda: sweep(app, pulse), lambda: SWEEP_SECONDS), name="sweeper"),
+        ]
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait({stopped, worker, *loops}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # raises what ended it
+        finally:
+            await _end({stopped, worker, *loops})
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    """Planning ends at once; cancelling procrastinate's worker asks it to let its jobs finish first."""
+    for task in tasks:
+        task.cancel()
+    ended, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+    for task in ended:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a loop did not end well", loop=task.get_name(), error=type(error).__name__)
+    if late:
+        log.warning("still at work when the time to stop was over", loops=[task.get_name() for task in late])
+
+
+async def _work_off(app: App, pool: Pool, pulse: Pulse) -> None:
+    """Run jobs as they come; begin anew when the worker gives up, as it does when the database goes away."""
+    while True:
+        queue = make_queue(app)
+        await queue.open_async(pool)
+        pulse.working = True
+        try:
+            await queue.run_worker_async(
+                queues=[SYNCS],
+                name=run.worker_name(),
+                concurrency=SYNCS_AT_ONCE,
+                install_signal_handlers=False,
+                shutdown_graceful_timeout=FINISH_SECONDS,
+                stalled_worker_timeout=STALE_SECONDS,
+                update_heartbeat_interval=5,
+                delete_jobs="always",
+            )
+        except TROUBLE as error:
+            log.warning("the worker stopped", error=type(error).__name__)
+        finally:
+            pulse.working = False
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _repeat(act: Callable[[], Awaitable[None]], pause: Callable[[], float]) -> None:
+    """Do it for ever. Trouble with the database is said once when it begins and once when it is over."""
+    troubled = False
+    while True:
+        try:
+            await act()
+        except TROUBLE as error:
+            if not troubled:
+                log.warning("planning is troubled", error=type(error).__name__, reason=_first_line(error))
+            troubled = True
+            await asyncio.sleep(PAUSE_SECONDS)
+            continue
+        if troubled:
+            log.info("planning goes on")
+        troubled = False
+        await asyncio.sleep(pause())
+
+
+def _until_next_minute(app: App) -> float:
+    """Slots stand on full minutes, so that is when to look."""
+    now = app.clock.now()
+    return TICK_SECONDS - (now.second + now.microsecond / 1e6) % TICK_SECONDS + 0.05
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def _queue_pool(app: App) -> Pool:
+    """Procrastinate's own connections, so that it never waits behind a sync."""
+    return make_pool(app.conninfo, "worker", max_size=4, name="queue")

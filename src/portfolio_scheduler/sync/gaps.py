@@ -1,0 +1,90 @@
+"""Days whose orders can no longer be read. Groww lists today's orders only, so a missed day is lost: once, and visibly.
+
+Every sync asks before it reads, whoever started it. So whatever has been read, all days before it are decided, and
+what lies between the last day that is and the present trading day was missed.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+from portfolio_scheduler.app import App
+from portfolio_scheduler.db import ledger, state
+from portfolio_scheduler.db.accounts import Account
+from portfolio_scheduler.db.batches import Claim
+from portfolio_scheduler.db.pool import Tx, transaction
+from portfolio_scheduler.domain.changes import Event, State, fold
+from portfolio_scheduler.log import logger
+
+ORDERS = "orders"
+
+log = logger()
+
+
+async def mark_lost_days(app: App, account: Account, claim: Claim, observed_at: datetime, trading_on: date) -> None:
+    """Append one GAP for each trading day before this one whose orders nobody read on that day."""
+    async with transaction(app.pool) as tx:
+        if not await _missed(app, tx, account, trading_on):
+            return
+    async with transaction(app.pool) as tx:
+        head = await ledger.lock(tx, account.id, claim.fence)
+        missed = await _missed(app, tx, account, trading_on)  # again, now that nobody else can be at it
+        gaps = [_gap(app, on, observed_at) for on in missed]
+        facts = await ledger.append(tx, head, ledger.Batch(claim.id, observed_at, {}), gaps)
+        await state.save(tx, account.id, State(), fold(State(), facts), head.seq)  # type: ignore[arg-type]
+    log.warning("days are lost", days=[on.isoformat() for on in missed])
+
+
+async def _missed(app: App, tx: Tx, account: Account, trading_on: date) -> list[date]:
+    decided_on = await _last_decided(tx, account.id)
+    if decided_on is None:  # never read: the first day is the one whose close the account has seen
+        sessions = app.calendar.sessions(app.calendar.trading_on(account.created_at), trading_on)
+        days = [session.on for session in sessions if session.closes_at > account.created_at]
+    else:
+        days = [session.on for session in app.calendar.sessions(decided_on, trading_on) if session.on > decided_on]
+    days = [on for on in days if on < trading_on]
+    return await _unseen(tx, account.id, days) if days else []
+
+
+async def _last_decided(tx: Tx, account_id: UUID) -> date | None:
+    """The newest day whose orders were read while it lasted, or that was given up."""
+    cursor = await tx.execute(
+        """
+        SELECT greatest(
+            (SELECT trading_on FROM sync_batches b
+             WHERE account_id = %(account)s AND standing IN ('provisional', 'final') AND EXISTS (
+                 SELECT FROM jsonb_each(b.sections) s
+                 WHERE starts_with(s.key, 'orders:') AND s.value ->> 'outcome' IN ('ok', 'unstable'))
+             ORDER BY trading_on DESC LIMIT 1),
+            (SELECT max(trading_on) FROM ledger_events WHERE account_id = %(account)s AND kind = 'GAP'))
+        """,
+        {"account": account_id},
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def _unseen(tx: Tx, account_id: UUID, days: Sequence[date]) -> list[date]:
+    """Those of the days that brought no order either. A reading after midnight may still have found the old list."""
+    cursor = await tx.execute(
+        """
+        SELECT on_ FROM unnest(%s::date[]) AS days (on_)
+        WHERE NOT EXISTS (SELECT FROM order_history WHERE account_id = %s AND listed_on = on_) ORDER BY on_
+        """,
+        (list(days), account_id),
+    )
+    return [on for (on,) in await cursor.fetchall()]
+
+
+def _gap(app: App, on: date, observed_at: datetime) -> Event:
+    reason = "nobody read this day's orders on that day; the broker does not list them any more"
+    if not app.calendar.is_known(on):
+        reason += " (the calendar does not know whether the exchange was open)"
+    return Event(
+        kind="GAP",
+        section=ORDERS,
+        subject=on.isoformat(),
+        trading_on=on,
+        observed_at=observed_at,
+        details={"reason": reason},
+    )

@@ -1,0 +1,110 @@
+"""The HTTP side: routes, headers of every answer, and Granian's embedded server, which lives and dies with its caller.
+
+Granian's command line would fork: after a `kill -9` of the parent its child serves on. Embedded, there is no child.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar
+from litestar.datastructures import MutableScopeHeaders, State
+from litestar.exceptions import HTTPException
+from litestar.types import Message, Scope
+
+from portfolio_scheduler.app import App
+from portfolio_scheduler.db.migrate import newest_revision
+from portfolio_scheduler.errors import PortfolioSchedulerError, SetupProblem
+from portfolio_scheduler.jobs import Pulse
+from portfolio_scheduler.web import errors
+from portfolio_scheduler.web.routes import health
+
+START_SECONDS = 10
+STOP_SECONDS = 3
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def make_web(app: App, pulse: Pulse | None) -> Litestar:
+    """The ASGI application. `pulse` is None where no worker runs beside it."""
+    return Litestar(
+        route_handlers=[health.alive, health.ready],
+        state=State({"app": app, "pulse": pulse, "revision": newest_revision()}),
+        before_send=[_secure],
+        exception_handlers={
+            PortfolioSchedulerError: errors.ours,
+            HTTPException: errors.of_http,
+            Exception: errors.unexpected,
+        },
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+@asynccontextmanager
+async def listening(app: App, host: str, port: int, pulse: Pulse | None) -> AsyncIterator[str]:
+    """Answer requests inside this block. Yields the address; port 0 takes any free one."""
+    host, port = _free(host, port)
+    server = Server(
+        make_web(app, pulse), address=host, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=True
+    )
+    task = asyncio.create_task(server.serve(), name="web")
+    try:
+        await _until_it_answers(task, host, port)
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        server.stop()  # type: ignore[no-untyped-call]
+        done, _ = await asyncio.wait([task], timeout=STOP_SECONDS)
+        if not done:  # a client that does not hang up
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _secure(message: Message, _: Scope) -> None:
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in SECURITY_HEADERS.items():
+            headers[name] = value
+
+
+def _free(host: str, port: int) -> tuple[str, int]:
+    """The host's address and a port that nobody uses.
+
+    Granian shares its port with whoever else asks for it (SO_REUSEPORT); a plain bind tells whether it is taken.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.create_server(address[:2], family=family) as probe:
+            host, port = probe.getsockname()[:2]
+    except OSError as error:
+        raise SetupProblem(
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. "
+            "Choose another with --host and --port, or PORTFOLIO_SCHEDULER_HOST and PORTFOLIO_SCHEDULER_PORT."
+        ) from error
+    return host, port
+
+
+async def _until_it_answers(task: asyncio.Task[None], host: str, port: int) -> None:
+    connect = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    for _ in range(START_SECONDS * 50):
+        if task.done():
+            task.result()
+            raise SetupProblem(f"The web server on {host}, port {port}, ended before it began.")
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(connect, port)
+            writer.close()
+            return
+        await asyncio.sleep(0.02)
+    raise SetupProblem(f"The web server on {host}, port {port}, did not answer within {START_SECONDS} s.")
