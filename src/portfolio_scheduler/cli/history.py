@@ -104,7 +104,7 @@ def _print_orders(found: "list[OrderRow]") -> None:
             row.status,
             row.quantity,
             row.filled_quantity,
-            row.price,
+            row.price or None,  # of market orders the broker says 0
             row.average_fill_price,
             row.broker_order_id,
         )

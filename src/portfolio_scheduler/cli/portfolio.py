@@ -152,7 +152,7 @@ def _print_positions(found: "list[PositionRow]") -> None:
                 row.quantity,
                 row.credit_quantity or None,
                 row.debit_quantity or None,
-                row.net_price,
+                row.net_price if row.quantity else None,
                 row.price,
                 row.realised_pnl,
                 Unknown(row.reason or "not known") if row.pnl is None else row.pnl,
