@@ -1,12 +1,11 @@
 """The composition root: settings, database, clock, calendar, brokers and vault become an `App`. No logic."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
 from portfolio_scheduler.brokers.broker import Broker
-from portfolio_scheduler.brokers.groww.client import Groww
 from portfolio_scheduler.clock import Clock, SystemClock
 from portfolio_scheduler.db import market_days, roles
 from portfolio_scheduler.db.pool import Pool, make_pool, opened, transaction
@@ -16,6 +15,8 @@ from portfolio_scheduler.errors import SetupProblem
 from portfolio_scheduler.market.calendar import Calendar, make_calendar
 from portfolio_scheduler.settings import Settings
 from portfolio_scheduler.vault import Vault
+
+NAMES = ("groww",)
 
 
 class App(Struct, frozen=True, kw_only=True):
@@ -28,6 +29,29 @@ class App(Struct, frozen=True, kw_only=True):
     calendar: Calendar
     vault: Vault
     brokers: Mapping[str, Broker]
+
+
+class Brokers(Mapping[str, Broker]):
+    """The brokers by name, each made when first asked for: their HTTP client takes a third of a second to import."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[str, Broker] = {}
+
+    def __getitem__(self, name: str) -> Broker:
+        if name not in NAMES:
+            raise KeyError(name)
+        if name not in self._made:
+            from portfolio_scheduler.brokers.groww.client import Groww  # noqa: PLC0415
+
+            self._made[name] = Groww(self._settings.groww_url)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
 
 
 @asynccontextmanager
@@ -53,5 +77,5 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
                 clock=clock or SystemClock(),
                 calendar=make_calendar(overrides),
                 vault=Vault.open_keys(settings),
-                brokers={Groww.name: Groww(settings.groww_url)},
+                brokers=Brokers(settings),
             )

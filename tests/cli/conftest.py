@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from portfolio_scheduler.cli import running
@@ -100,8 +102,31 @@ def simulator() -> Iterator[Simulator]:
     loop.close()
 
 
+CARELESS = ("fsync", "full_page_writes")
+
+
 @pytest.fixture
-def terminal(simulator: Simulator, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+def durable(template: Database) -> Iterator[None]:
+    """The tests' server keeps what it confirms, as the product demands of any server it is given."""
+    with psycopg.connect(make_conninfo(template.superuser, dbname="postgres"), autocommit=True) as admin:
+        _switch(admin, "on")
+        yield
+        _switch(admin, "off")
+
+
+def _switch(admin: psycopg.Connection[Any], state: str) -> None:
+    for name in CARELESS:
+        admin.execute(f"ALTER SYSTEM SET {name} = {state}")
+    admin.execute("SELECT pg_reload_conf()")
+    query = "SELECT bool_and(setting = %s) FROM pg_settings WHERE name = ANY(%s)"
+    while admin.execute(query, [state, list(CARELESS)]).fetchone() != (True,):
+        time.sleep(0.01)  # the server reloads when it gets to it
+
+
+@pytest.fixture
+def terminal(
+    simulator: Simulator, database: Database, durable: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Terminal]:
     """No account is connected yet; it is 09:00 of `DAY`."""
     monkeypatch.setenv("DATABASE_URL", database.owner)
     monkeypatch.setenv("PORTFOLIO_SCHEDULER_DATA", str(database.settings.data))

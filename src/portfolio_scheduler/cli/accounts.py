@@ -1,12 +1,14 @@
 """`accounts`: connect broker accounts, look at them, try their logins. Secrets are never options: others see those."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from portfolio_scheduler.cli.running import NO_ACCOUNTS, JsonOption, chosen, run
-from portfolio_scheduler.errors import BrokerError
+from portfolio_scheduler.domain.records import Login
+from portfolio_scheduler.errors import BrokerError, InvalidInput
 
 if TYPE_CHECKING:
     from portfolio_scheduler.app import App
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from portfolio_scheduler.db.accounts import Account
     from portfolio_scheduler.db.reads.accounts import BatchRow, FindingRow
     from portfolio_scheduler.domain.records import Owner
-
-from portfolio_scheduler.domain.records import Login
 
 OneAccount = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Label of an account, or the beginning of its id.")]
 
@@ -32,7 +32,7 @@ accounts = typer.Typer(help="Connect broker accounts, look at them, try their lo
 
 @accounts.command()
 def add(
-    label: Annotated[str, typer.Option(help="What you call the account.", prompt=True)],
+    label: Annotated[str | None, typer.Option(help="What you call the account. Asked for if left out.")] = None,
     broker: Annotated[str, typer.Option(help="The broker.")] = "groww",
     login: Annotated[
         Login,
@@ -48,11 +48,18 @@ def add(
     """Connect an account. Its secrets are asked for unseen, tried, and kept (encrypted) only if they work."""
     from portfolio_scheduler.cli.render import ist_time
 
+    label = label or _asked_label(stdin=stdin)
     credentials = _asked(login, secrets_file, stdin=stdin)
     account = run(lambda app: _connect(app, broker, label, credentials))
     until = f", login valid until {ist_time(account.token_expires_at)}" if account.token_expires_at else ""
     typer.echo(f"Connected {account.label!r}: {broker} account {account.ucc} ({', '.join(account.segments)}){until}.")
     typer.echo(f"Next: portfolio-scheduler sync {_quoted(account.label)}")
+
+
+def _asked_label(*, stdin: bool) -> str:
+    if stdin or not sys.stdin.isatty():
+        raise InvalidInput("What is the account to be called? Give --label.")
+    return str(typer.prompt("What do you call the account?"))
 
 
 def _quoted(text: str) -> str:
@@ -91,7 +98,6 @@ def list_(as_json: JsonOption = False) -> None:
     else:
         columns = (
             Column("Account"),
-            Column("Id"),
             Column("Broker"),
             Column("Client"),
             Column("Login"),
@@ -103,7 +109,6 @@ def list_(as_json: JsonOption = False) -> None:
         rows = [
             (
                 one.account,
-                str(one.account_id),
                 one.broker,
                 one.ucc,
                 login_in_words(one),

@@ -77,7 +77,7 @@ def orders(
 
 
 def _print_orders(found: "list[OrderRow]") -> None:
-    from portfolio_scheduler.cli.render import Column, Kind, console, print_table
+    from portfolio_scheduler.cli.render import Column, Kind, console, print_by_account
 
     columns = (
         Column("Account"),
@@ -104,13 +104,13 @@ def _print_orders(found: "list[OrderRow]") -> None:
             row.status,
             row.quantity,
             row.filled_quantity,
-            row.price,
-            row.average_fill_price,
+            row.price or None,  # of market orders the broker says 0
+            row.average_fill_price or None,
             row.broker_order_id,
         )
         for row in found
     ]
-    print_table(console(), columns, rows)
+    print_by_account(console(), columns, rows)
 
 
 def fills(
@@ -148,11 +148,10 @@ def fills(
 
 
 def _print_fills(found: "list[FillRow]") -> None:
-    from portfolio_scheduler.cli.render import Column, Kind, console, print_table
+    from portfolio_scheduler.cli.render import Column, Kind, console, print_by_account
 
     columns = (
         Column("Account"),
-        Column("Day", Kind.DAY),
         Column("Executed", Kind.INSTANT),
         Column("Symbol"),
         Column("Side"),
@@ -165,7 +164,6 @@ def _print_fills(found: "list[FillRow]") -> None:
     rows = [
         (
             row.account,
-            row.trading_on,
             row.traded_at,
             row.trading_symbol + (" *" if row.synthetic else ""),
             row.side,
@@ -177,7 +175,7 @@ def _print_fills(found: "list[FillRow]") -> None:
         )
         for row in found
     ]
-    print_table(console(), columns, rows)
+    print_by_account(console(), columns, rows)
     if any(row.synthetic for row in found):
         typer.echo("* the broker gave no list of executions; these are the order's own figures")
 

@@ -62,7 +62,7 @@ async def _holdings(app: "App", account: str | None) -> "tuple[bool, list[Holdin
 
 
 def _print_holdings(found: "list[HoldingRow]") -> None:
-    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_table
+    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_by_account
 
     def known(value: "Decimal | None", row: "HoldingRow") -> "Value":
         return Unknown("; ".join(row.reasons) or "not known") if value is None else value
@@ -78,7 +78,7 @@ def _print_holdings(found: "list[HoldingRow]") -> None:
         Column("Value", Kind.RUPEES),
         Column("Unrealised P&L", Kind.CHANGE),
     )
-    print_table(
+    print_by_account(
         console(),
         columns,
         [
@@ -125,7 +125,7 @@ async def _positions(app: "App", account: str | None) -> "tuple[bool, list[Posit
 
 
 def _print_positions(found: "list[PositionRow]") -> None:
-    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_table
+    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_by_account
 
     columns = (
         Column("Account"),
@@ -140,7 +140,7 @@ def _print_positions(found: "list[PositionRow]") -> None:
         Column("Realised", Kind.CHANGE),
         Column("P&L", Kind.CHANGE),
     )
-    print_table(
+    print_by_account(
         console(),
         columns,
         [
@@ -152,7 +152,7 @@ def _print_positions(found: "list[PositionRow]") -> None:
                 row.quantity,
                 row.credit_quantity or None,
                 row.debit_quantity or None,
-                row.net_price,
+                row.net_price if row.quantity else None,
                 row.price,
                 row.realised_pnl,
                 Unknown(row.reason or "not known") if row.pnl is None else row.pnl,
@@ -197,7 +197,7 @@ async def _snapshots(
 
 
 def _print_snapshots(found: "list[SnapshotRow]", *, revisions: bool) -> None:
-    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_table
+    from portfolio_scheduler.cli.render import Column, Kind, console, print_by_account
 
     columns = [
         Column("Account"),
@@ -205,35 +205,34 @@ def _print_snapshots(found: "list[SnapshotRow]", *, revisions: bool) -> None:
         Column("Value", Kind.RUPEES),
         Column("Day change", Kind.CHANGE),
         Column("market", Kind.CHANGE),
-        Column("net invested", Kind.CHANGE),
+        Column("invested", Kind.CHANGE),
         Column("unexplained", Kind.CHANGE),
         Column("Unrealised P&L", Kind.CHANGE),
         Column("Positions P&L", Kind.CHANGE),
         Column("Cash", Kind.RUPEES),
-        Column("Orders", Kind.QUANTITY),
         Column("Priced"),
     ]
     if revisions:
         columns += [Column("Rev.", Kind.QUANTITY), Column("Reason")]
-    table = []
-    for row in found:
-        notes = "; ".join(row.details.get("notes", [])) or "not known"
-        change = Unknown(row.day_change_reason) if row.day_change_reason else row.day_change
-        line: list[Value] = [
-            row.account,
-            row.trading_on,
-            row.holdings_value,
-            change,
-            row.market_move,
-            row.net_invested,
-            row.unexplained,
-            Unknown(notes) if row.unrealised_pnl is None else row.unrealised_pnl,
-            Unknown(notes) if row.positions_pnl is None else row.positions_pnl,
-            Unknown("the broker did not say") if row.cash is None else row.cash,
-            row.orders_count,
-            f"{row.priced_ratio * 100:.0f}%",
-        ]
-        if revisions:
-            line += [row.revision, row.reason]
-        table.append(line)
-    print_table(console(), columns, table)
+    rows = [_snapshot_cells(row, revisions=revisions) for row in found]
+    print_by_account(console(), columns, rows)
+
+
+def _snapshot_cells(row: "SnapshotRow", *, revisions: bool) -> "list[Value]":
+    from portfolio_scheduler.cli.render import Unknown
+
+    notes = Unknown("; ".join(row.details.get("notes", [])) or "not known")
+    cells: list[Value] = [
+        row.account,
+        row.trading_on,
+        row.holdings_value,
+        Unknown(row.day_change_reason) if row.day_change_reason else row.day_change,
+        row.market_move,
+        row.net_invested,
+        row.unexplained,
+        notes if row.unrealised_pnl is None else row.unrealised_pnl,
+        notes if row.positions_pnl is None else row.positions_pnl,
+        Unknown("the broker did not say") if row.cash is None else row.cash,
+        f"{row.priced_ratio * 100:.0f}%",
+    ]
+    return [*cells, row.revision, row.reason] if revisions else cells

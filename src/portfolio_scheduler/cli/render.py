@@ -170,6 +170,15 @@ def print_table(
     notes.print(to)
 
 
+def print_by_account(to: Console, columns: Sequence[Column], rows: Sequence[Sequence[Value]]) -> None:
+    """A table whose first column is the account; when that is the same in every row, it is the title instead."""
+    labels = {row[0] for row in rows}
+    if len(labels) == 1:
+        print_table(to, columns[1:], [row[1:] for row in rows], title=str(labels.pop()))
+    else:
+        print_table(to, columns, rows)
+
+
 def print_list(to: Console, pairs: Sequence[tuple[Column, Value]], *, title: str | None = None) -> None:
     """One thing with its figures, a line each: name, then value."""
     notes = _Footnotes()
@@ -203,7 +212,7 @@ def _table(columns: Sequence[Column], cells: Sequence[Sequence[Text]]) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for n, column in enumerate(columns):
         if column.kind is Kind.TEXT:
-            table.add_column(column.title, overflow="fold")
+            table.add_column(column.title, overflow="fold", min_width=_column_width(column, n, cells))
         else:
             table.add_column(column.title, justify="right", no_wrap=True, min_width=_column_width(column, n, cells))
     for row in cells:

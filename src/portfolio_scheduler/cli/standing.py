@@ -115,7 +115,7 @@ def print_status(to: Console, found: Sequence[Standing], findings: Sequence[Find
         Column("State"),
         Column("Last sync"),
         Column("at", Kind.INSTANT),
-        Column("Last complete day", Kind.DAY),
+        Column("Complete", Kind.DAY),
         Column("Next due", Kind.INSTANT),
         Column("Login"),
         Column("Days"),

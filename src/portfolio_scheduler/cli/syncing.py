@@ -118,11 +118,13 @@ def _nothing_missing(account: Account, last: BatchRow) -> Outcome:
 async def _running(app: App, account: Account, error: Conflict) -> Outcome:
     async with transaction(app.pool) as tx:
         running = await batches.open_batch(tx, account.id)
+    if running is None:
+        return _failed(account, error)  # another conflict: the same broker account under another label
     return Outcome(
         account=account.label,
         account_id=str(account.id),
         status=RUNNING,
-        batch_id=str(running.id) if running else None,
+        batch_id=str(running.id),
         reason=error.message,
     )
 

@@ -8,7 +8,7 @@ from portfolio_scheduler.cli.render import Column, Kind, ist_time, print_table, 
 from portfolio_scheduler.db.reads.changes import ChangeRow
 from portfolio_scheduler.db.reads.orders import OrderRow
 from portfolio_scheduler.domain import changes
-from portfolio_scheduler.domain.money import rupees, units
+from portfolio_scheduler.domain.money import ZERO, rupees, units
 
 WORDS = {
     changes.PLACED: "placed",
@@ -19,6 +19,9 @@ WORDS = {
     changes.STATUS: "status",
     changes.REGRESSED: "went back",
 }
+
+# Seen for the first time in one of these, an order's next steps say so.
+TOLD_BY_LATER_STEPS = frozenset({"EXECUTED", "DELIVERY_AWAITED", "COMPLETED", "CANCELLED"})
 
 
 def print_changes(to: Console, found: Sequence[ChangeRow], *, title: str | None = None) -> None:
@@ -62,7 +65,8 @@ def in_words(row: ChangeRow) -> str:
         return _holding_in_words(row)
     words = WORDS.get(row.change_type, row.change_type.lower())
     if row.change_type == changes.PLACED:
-        return f"{words} {units(row.quantity_after)}{_at(row)}, {row.status_after}"
+        standing = "" if row.status_after in TOLD_BY_LATER_STEPS else f", {row.status_after}"
+        return f"{words} {units(row.quantity_after)}{_at(row)}{standing}"
     if row.change_type in {changes.ADDED, changes.REMOVED}:
         average = f", average {rupees(row.average_fill_price_after)}" if row.average_fill_price_after else ""
         filled = f"{units(row.filled_after)} of {units(row.quantity_after)}" if row.filled_after is not None else ""
@@ -93,7 +97,9 @@ def _modified(row: ChangeRow) -> str:
 
 
 def _holding_in_words(row: ChangeRow) -> str:
-    words = f"{units(row.quantity_before or row.quantity_after * 0)} → {units(row.quantity_after)}"
+    same = row.quantity_before == row.quantity_after
+    words = f"still {units(row.quantity_after)}" if same else f"{units(row.quantity_before or ZERO)} → "
+    words += "" if same else units(row.quantity_after)
     if row.price_before != row.price_after and row.price_before and row.price_after:
         words += f", average {rupees(row.price_before)} → {rupees(row.price_after)}"
     return words
