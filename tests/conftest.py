@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+import structlog
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
@@ -55,6 +56,13 @@ def _has_room(folder: Path) -> bool:
 
 def settings_in(folder: Path) -> Settings:
     return Settings(data=folder / "data", keys=folder / "keys")
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> Iterator[None]:
+    """What a test sets up of logging, such as a stream of its own, ends with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

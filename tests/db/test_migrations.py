@@ -9,7 +9,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from portfolio_scheduler.db import schema_dump
-from portfolio_scheduler.db.migrate import MIGRATIONS, MigrationResult, is_current, migrate
+from portfolio_scheduler.db.migrate import MIGRATIONS, MigrationResult, migrate
+from portfolio_scheduler.db.revisions import is_current
 from portfolio_scheduler.db.roles import find_relations
 from portfolio_scheduler.errors import SetupProblem
 from portfolio_scheduler.settings import Settings

@@ -7,7 +7,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from portfolio_scheduler.db import server
-from portfolio_scheduler.db.migrate import is_current, migrate
+from portfolio_scheduler.db.migrate import migrate
+from portfolio_scheduler.db.revisions import is_current
 from portfolio_scheduler.errors import SetupProblem
 from portfolio_scheduler.settings import Settings
 from tests.conftest import Database

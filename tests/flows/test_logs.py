@@ -1,25 +1,16 @@
 """What a sync writes to the log: one story per batch, and never a secret."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from portfolio_scheduler import log
 from portfolio_scheduler.simulator.faults import Fault
 from tests.flows.conftest import FIRST_DAY, Stage
 
 
-@pytest.fixture
-def json_logs() -> Iterator[None]:
-    log.configure("debug", "json")
-    yield
-    structlog.reset_defaults()
-
-
 async def test_every_line_of_a_sync_names_its_batch_and_account(
-    stage: Stage, json_logs: None, capsys: pytest.CaptureFixture[str]
+    stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account = await stage.connect(2)
     log.configure("debug", "json")
@@ -27,13 +18,13 @@ async def test_every_line_of_a_sync_names_its_batch_and_account(
     stage.sim.add_fault(Fault(kind="html", path="/v1/holdings/user", status=502, times=2))
     report = await stage.sync(account)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
-    assert [line["event"] for line in lines][0] == "sync started"
-    assert [line["event"] for line in lines][-1] == "sync finished"
+    told = [line["event"] for line in lines]
+    assert (told[0], told[-1]) == ("sync started", "sync finished")
     assert len(lines) > 2, "the retries are told as well"
     assert {(line.get("batch"), line.get("account")) for line in lines} == {(report.batch_id, account.label)}
 
 
-async def test_no_secret_reaches_the_log(stage: Stage, json_logs: None, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_no_secret_reaches_the_log(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("debug", "json")
     account = await stage.connect(2)
     stage.at(FIRST_DAY, 16)

@@ -74,6 +74,8 @@ async def test_no_entitlement_for_prices_does_not_stop_the_sync(stage: Stage) ->
 
 async def test_a_dead_login_writes_nothing_and_asks_for_the_owner(stage: Stage) -> None:
     account = await stage.connect(3)
+    stage.at(FIRST_DAY, 16)
+    await stage.sync(account)
     stage.at(TUESDAY, 16)
     stage.sim.add_fault(Fault(kind="failure", path="/v1/token", status=403, code="403", times=None))
     before = await facts_of(stage, account.id)

@@ -2,17 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from portfolio_scheduler import log
-from portfolio_scheduler.app import App, running
-from portfolio_scheduler.clock import Clock
+from portfolio_scheduler.clock import Clock, make_clock
 from portfolio_scheduler.settings import Settings, load
 
-Serving = Callable[[App, asyncio.Event], Coroutine[Any, Any, None]]
+if TYPE_CHECKING:  # a command line that only prints its help imports no database driver
+    from portfolio_scheduler.app import App
+
+Serving = Callable[["App", asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def serve_command(
@@ -46,15 +49,29 @@ def worker_command() -> None:
 
 async def until_stopped(settings: Settings, serving: Serving, clock: Clock | None = None) -> None:
     """Run the product until the process is asked to end; a second signal does not interrupt the ending."""
+    from portfolio_scheduler.app import running
+
     log.configure(settings.log_level, settings.log_format)
+    with stopping() as stop:
+        async with running(settings, clock or make_clock(settings.clock)) as app:
+            await serving(app, stop)
+
+
+@contextmanager
+def stopping() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and Ctrl-C set instead of interrupting what runs."""
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(settings, clock) as app:
-        await serving(app, stop)
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
 
-async def serve(app: App, *, host: str, port: int, worker: bool = True, stop: asyncio.Event) -> None:
+async def serve(app: "App", *, host: str, port: int, worker: bool = True, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Every "now" is the app's clock's."""
     from portfolio_scheduler.jobs import Pulse, work
     from portfolio_scheduler.web.server import listening
@@ -69,7 +86,7 @@ async def serve(app: App, *, host: str, port: int, worker: bool = True, stop: as
         log.logger().info("stopping")
 
 
-async def _work(app: App, stop: asyncio.Event) -> None:
+async def _work(app: "App", stop: asyncio.Event) -> None:
     from portfolio_scheduler.jobs import Pulse, work
 
     typer.echo("Working. Ctrl-C stops it.")

@@ -48,22 +48,6 @@ def migrate(conninfo: str, settings: Settings, *, reset_passwords: bool = False)
     return MigrationResult(before, applied[-1] if applied else before or "", applied)
 
 
-def is_current(conninfo: str) -> bool:
-    """Whether the database has exactly this release's tables. Whoever may connect may ask."""
-    with connected(conninfo) as connection:
-        check_version(connection)
-        row = connection.execute("SELECT to_regclass('public.alembic_version')").fetchone()
-        if row is None or row[0] is None:
-            return False
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return not _missing(row[0] if row else None)
-
-
-def newest_revision() -> str:
-    """The revision of this release's tables."""
-    return _missing(None)[-1]
-
-
 def _engine(conninfo: str) -> sqlalchemy.Engine:
     """An engine that passes SQL without parameters on as it stands: a migration may use % and several statements."""
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: _connect(conninfo), poolclass=NullPool)

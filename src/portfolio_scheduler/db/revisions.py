@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from portfolio_scheduler.db.server import connected
+from portfolio_scheduler.db.server import check_version, connected
 from portfolio_scheduler.errors import SetupProblem
 
 VERSIONS = Path(__file__).parent / "migrations" / "versions"
@@ -13,6 +13,7 @@ _LINE = re.compile(r'^(revision|down_revision) = (?:"([^"]+)"|None)$', re.MULTIL
 def is_current(conninfo: str) -> bool:
     """Whether the database has exactly this release's tables. Whoever may connect may ask."""
     with connected(conninfo) as connection:
+        check_version(connection)
         row = connection.execute("SELECT to_regclass('public.alembic_version')").fetchone()
         if row is None or row[0] is None:
             return False

@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import Message, Scope
 
 from portfolio_scheduler.app import App
-from portfolio_scheduler.db.migrate import newest_revision
+from portfolio_scheduler.db.revisions import shipped
 from portfolio_scheduler.errors import PortfolioSchedulerError, SetupProblem
 from portfolio_scheduler.jobs import Pulse
 from portfolio_scheduler.web import errors
@@ -40,7 +40,7 @@ def make_web(app: App, pulse: Pulse | None) -> Litestar:
     """The ASGI application. `pulse` is None where no worker runs beside it."""
     return Litestar(
         route_handlers=[health.alive, health.ready],
-        state=State({"app": app, "pulse": pulse, "revision": newest_revision()}),
+        state=State({"app": app, "pulse": pulse, "revision": shipped()[-1]}),
         before_send=[_secure],
         exception_handlers={
             PortfolioSchedulerError: errors.ours,
