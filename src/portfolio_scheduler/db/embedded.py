@@ -234,7 +234,7 @@ def _place_for_root(data: Path, cluster: Path, binaries: Path) -> Place:
     if not cluster.exists() and not system_user.can_reach(user, cluster.parent):
         cluster = _elsewhere(f"{_short_hash(data)}-{secrets.token_hex(4)}") / CLUSTER
         moved.write_text(f"{cluster}\n")
-        log.warning("root's data folder is closed to PostgreSQL's user", data=str(data), cluster=str(cluster))
+        log.info("root's data folder is closed to PostgreSQL's user", data=str(data), cluster=str(cluster))
     if not system_user.can_reach(user, binaries / "postgres"):
         binaries = _copied_binaries(binaries)
     return Place(cluster, binaries, user)
