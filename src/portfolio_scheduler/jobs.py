@@ -5,7 +5,6 @@ procrastinate does not, because the planner does.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ import psycopg
 from procrastinate.exceptions import ProcrastinateException
 
 from portfolio_scheduler.app import App
+from portfolio_scheduler.clock import SystemClock
 from portfolio_scheduler.db.batches import STALE_SECONDS
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT, SYNCS
@@ -31,6 +31,8 @@ STOP_SECONDS = 18
 
 TROUBLE = (psycopg.Error, ProcrastinateException, PortfolioSchedulerError, OSError)
 
+MACHINE = SystemClock()  # the loops run in real time, whatever time it is in the app
+
 log = logger()
 
 
@@ -44,7 +46,7 @@ class Pulse:
 
     def tick_age(self) -> float | None:
         """Seconds since the planner last ran to its end."""
-        return None if self.ticked_at is None else time.monotonic() - self.ticked_at
+        return None if self.ticked_at is None else MACHINE.monotonic() - self.ticked_at
 
 
 def make_queue(app: App) -> procrastinate.App:
@@ -60,14 +62,14 @@ def make_queue(app: App) -> procrastinate.App:
 
 async def tick(app: App, pulse: Pulse) -> None:
     planned = await plan.plan(app, app.clock.now())
-    pulse.ticked_at = time.monotonic()
+    pulse.ticked_at = MACHINE.monotonic()
     if planned.due or planned.retries:
         log.info("planned", due=planned.due, retries=planned.retries)
 
 
 async def sweep(app: App, pulse: Pulse) -> None:
     swept = await plan.sweep(app, app.clock.now())
-    pulse.swept_at = time.monotonic()
+    pulse.swept_at = MACHINE.monotonic()
     if swept.stale or swept.woken:
         log.warning("swept", stale=swept.stale, retries=swept.retries, woken=swept.woken)
 

@@ -51,6 +51,14 @@ def configure(level: str = "INFO", form: Literal["text", "json"] = "text") -> No
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+
+
+class _Forward(logging.Handler):
+    """What libraries log (the queue, the server) becomes a line like ours: masked, on one line, in the same form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(record.levelno, record.getMessage(), source=record.name, exc_info=record.exc_info)
 
 
 def logger(**initial: Any) -> Any:

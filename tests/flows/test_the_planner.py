@@ -1,0 +1,304 @@
+"""The planner: who is due gets one batch with its job, once; what was slept through is caught up or written off."""
+
+import asyncio
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from portfolio_scheduler.clock import ist
+from portfolio_scheduler.db.accounts import Account, set_schedules
+from portfolio_scheduler.db.pool import counted_statements, transaction
+from portfolio_scheduler.simulator.faults import Fault
+from portfolio_scheduler.sync.plan import Planned, plan, sweep
+from portfolio_scheduler.sync.run import Report, run_queued
+from tests.flows.conftest import FIRST_DAY, Stage
+
+MONDAY = FIRST_DAY
+TUESDAY, WEDNESDAY, THURSDAY = (MONDAY + timedelta(days=n) for n in (1, 2, 3))
+
+
+async def tick(stage: Stage) -> Planned:
+    return await plan(stage.app, stage.clock.now())
+
+
+async def run(stage: Stage, account: Account) -> Report:
+    report = await run_queued(stage.app, account.id)
+    assert report is not None
+    return report
+
+
+async def opened(stage: Stage) -> list[tuple[Any, ...]]:
+    """All batches in their order: trigger, slot, status."""
+    return await stage.rows("SELECT trigger, slot_at, status FROM sync_batches ORDER BY id")
+
+
+async def jobs(stage: Stage) -> list[str]:
+    return [each for (each,) in await stage.rows("SELECT args ->> 'account_id' FROM procrastinate_jobs ORDER BY id")]
+
+
+async def gaps(stage: Stage) -> list[str]:
+    found = await stage.rows("SELECT subject FROM ledger_events WHERE kind = 'GAP' ORDER BY seq")
+    return [subject for (subject,) in found]
+
+
+async def test_who_is_due_gets_one_batch_with_its_job(stage: Stage) -> None:
+    account = await stage.connect(2)
+    stage.at(MONDAY, 15, 59)
+    assert await tick(stage) == Planned()
+    stage.at(MONDAY, 16)
+    assert await tick(stage) == Planned(due=1)
+    assert await opened(stage) == [("scheduled", ist(MONDAY, 16), "queued")]
+    assert await jobs(stage) == [str(account.id)]
+    assert await stage.one("SELECT planned_through FROM broker_accounts") == ist(MONDAY, 16)
+    report = await run(stage, account)
+    assert (report.status, report.standing) == ("completed", "final")
+
+
+async def test_the_same_tick_twice_plans_nothing_new(stage: Stage) -> None:
+    account = await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    assert await tick(stage) == Planned()
+    await run(stage, account)
+    assert await tick(stage) == Planned()
+    assert len(await opened(stage)) == len(await jobs(stage)) == 1
+
+
+async def test_two_planners_at_once_open_one_batch_each_account(stage: Stage) -> None:
+    for number in (1, 2, 3):
+        await stage.connect(number)
+    stage.at(MONDAY, 16)
+    both = await asyncio.gather(*(tick(stage) for _ in range(4)))
+    assert sum(planned.due for planned in both) == 3
+    assert len(await opened(stage)) == len(await jobs(stage)) == 3
+
+
+async def test_a_machine_that_slept_three_hours_catches_up_once(stage: Stage) -> None:
+    account = await stage.connect(2)
+    await stage.rows("UPDATE broker_accounts SET schedules = %s RETURNING id", '[{"cron": "0 14-18 * * *"}]')
+    stage.at(MONDAY, 17, 15)
+    assert await tick(stage) == Planned(due=1)
+    assert await opened(stage) == [("catch-up", ist(MONDAY, 17), "queued")]
+    assert (await run(stage, account)).standing == "final"
+    assert await gaps(stage) == []
+
+
+async def test_a_machine_that_slept_three_days_writes_each_lost_day_off_once(stage: Stage) -> None:
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    await run(stage, account)
+    stage.at(date(2026, 4, 24), 10)
+    assert await tick(stage) == Planned(due=1)
+    assert (await opened(stage))[-1] == ("catch-up", ist(THURSDAY, 23, 15), "queued")
+    lost = [day.isoformat() for day in (TUESDAY, WEDNESDAY, THURSDAY)]
+    await run(stage, account)
+    assert await gaps(stage) == lost
+    for at in ((16, 0), (23, 15)):
+        stage.at(date(2026, 4, 24), *at)
+        await tick(stage)
+        await run(stage, account)
+    assert await gaps(stage) == lost
+    findings = await stage.rows("SELECT subject FROM open_findings WHERE kind = 'GAP' ORDER BY subject")
+    assert [subject for (subject,) in findings] == lost
+    covered = await stage.rows("SELECT trading_on, state FROM coverage WHERE section = 'orders' ORDER BY 1")
+    assert covered == [(day, "lost") for day in (TUESDAY, WEDNESDAY, THURSDAY)]
+
+
+async def test_a_lost_day_is_written_off_even_when_the_login_is_dead(stage: Stage) -> None:
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    await stage.sync(account)
+    stage.at(WEDNESDAY, 10)
+    stage.sim.add_fault(Fault(kind="status", status=401, times=None))
+    await tick(stage)
+    assert (await run(stage, account)).status == "failed"
+    assert await gaps(stage) == [TUESDAY.isoformat()]
+
+
+async def test_a_manual_sync_hides_no_lost_day(stage: Stage) -> None:
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    await stage.sync(account)
+    stage.at(WEDNESDAY, 16)
+    await stage.sync(account)
+    await tick(stage)
+    await run(stage, account)
+    assert await gaps(stage) == [TUESDAY.isoformat()]
+
+
+async def test_a_day_read_only_after_midnight_is_lost_for_its_list_was_empty(stage: Stage) -> None:
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    await stage.sync(account)
+    stage.at(WEDNESDAY, 8)
+    assert (await stage.sync(account)).standing == "late"
+    assert await gaps(stage) == []  # Tuesday still might turn up
+    stage.at(WEDNESDAY, 16)
+    await stage.sync(account)
+    assert await gaps(stage) == [TUESDAY.isoformat()]
+
+
+async def test_an_account_owes_no_day_before_it_was_connected(stage: Stage) -> None:
+    stage.at(TUESDAY, 20)
+    account = await stage.connect(2)
+    stage.at(WEDNESDAY, 16)
+    await stage.sync(account)
+    assert await gaps(stage) == []
+
+
+async def test_an_open_batch_holds_the_slot_back_until_it_has_ended(stage: Stage) -> None:
+    account = await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    stage.at(MONDAY, 23, 15)
+    assert await tick(stage) == Planned()
+    assert await stage.one("SELECT planned_through FROM broker_accounts") == ist(MONDAY, 16)
+    await run(stage, account)
+    stage.at(MONDAY, 23, 16)
+    assert await tick(stage) == Planned(due=1)
+    assert (await opened(stage))[-1] == ("scheduled", ist(MONDAY, 23, 15), "queued")
+
+
+@pytest.mark.parametrize("state", ["paused", "closed"])
+async def test_who_is_paused_or_closed_is_not_planned(stage: Stage, state: str) -> None:
+    await stage.connect(1)
+    await stage.rows("UPDATE broker_accounts SET state = %s RETURNING id", state)
+    stage.at(MONDAY, 16)
+    assert await tick(stage) == Planned()
+
+
+async def test_a_schedule_nobody_can_read_costs_no_day(stage: Stage) -> None:
+    account = await stage.connect(1)
+    async with transaction(stage.app.pool) as tx:
+        await set_schedules(tx, account.id, [{"cron": "whenever"}])
+    stage.at(MONDAY, 16)
+    assert await tick(stage) == Planned(due=1)
+
+
+async def test_the_tick_takes_a_fixed_number_of_statements(stage: Stage) -> None:
+    for number in (1, 2, 3):
+        await stage.connect(number)
+    stage.at(MONDAY, 16)
+    with counted_statements() as statements:
+        await tick(stage)
+    assert len(statements) <= 8, statements.texts
+
+
+# ── retries ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_is_missing_is_read_again_after_a_quarter_of_an_hour(stage: Stage) -> None:
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    stage.sim.add_fault(Fault(kind="status", path="/v1/holdings/user", status=500, times=None))
+    await tick(stage)
+    first = await run(stage, account)
+    assert first.status == "partial", first
+    ended_at = await stage.one("SELECT finished_at FROM sync_batches")
+    stage.move(ended_at + timedelta(minutes=14, seconds=59))
+    assert await tick(stage) == Planned()
+    stage.sim.faults.waiting.clear()
+    stage.move(ended_at + timedelta(minutes=15))
+    assert await tick(stage) == Planned(retries=1)
+    assert await stage.one("SELECT wanted FROM sync_batches WHERE trigger = 'retry'") == ["holdings"]
+    assert (await run(stage, account)).status == "completed"
+    stage.move(ended_at + timedelta(hours=1))
+    assert await tick(stage) == Planned()
+
+
+async def _end_badly(stage: Stage, **values: object) -> None:
+    names = ", ".join(f"{name} = %s" for name in values)
+    await stage.rows(
+        f"UPDATE sync_batches SET {names}, status = 'failed', finished_at = %s WHERE status = 'queued' RETURNING id",
+        *values.values(),
+        stage.clock.now(),
+    )
+
+
+async def test_three_retries_are_enough(stage: Stage) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    for _ in range(3):
+        await _end_badly(stage, error_class="BrokerUnavailable")
+        stage.move(stage.clock.now() + timedelta(minutes=15))
+        assert await tick(stage) == Planned(retries=1)
+    await _end_badly(stage, error_class="BrokerUnavailable")
+    stage.move(stage.clock.now() + timedelta(minutes=15))
+    assert await tick(stage) == Planned()
+    stage.at(MONDAY, 23, 15)
+    assert await tick(stage) == Planned(due=1)
+
+
+@pytest.mark.parametrize("error_class", ["WorkerLost", "CancelledError"])
+async def test_what_was_interrupted_is_planned_again_at_once(stage: Stage, error_class: str) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    await _end_badly(stage, error_class=error_class)
+    assert await tick(stage) == Planned(retries=1)
+
+
+@pytest.mark.parametrize("error_class", ["BrokerLoginRequired", "BrokerNotEntitled", "SecretUnreadable"])
+async def test_what_only_the_owner_can_mend_waits_for_the_next_slot(stage: Stage, error_class: str) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    await _end_badly(stage, error_class=error_class)
+    stage.at(MONDAY, 22)
+    assert await tick(stage) == Planned()
+    stage.at(MONDAY, 23, 15)
+    assert await tick(stage) == Planned(due=1)
+
+
+# ── what died ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _claimed_long_ago(stage: Stage, account: Account) -> None:
+    await stage.rows(
+        """UPDATE sync_batches SET status = 'running', started_at = queued_at, fence = 1,
+               heartbeat_at = clock_timestamp() - interval '21 s' RETURNING id"""
+    )
+    await stage.rows("UPDATE account_heads SET fence = 1 WHERE account_id = %s RETURNING 1", account.id)
+
+
+async def test_a_dead_workers_batch_is_given_up_and_planned_again(stage: Stage) -> None:
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    await _claimed_long_ago(stage, account)
+    swept = await sweep(stage.app, stage.clock.now())
+    assert (swept.stale, swept.retries) == (1, 1)
+    assert [(trigger, status) for trigger, _, status in await opened(stage)] == [
+        ("scheduled", "failed"),
+        ("retry", "queued"),
+    ]
+    assert await stage.one("SELECT fence FROM account_heads") == 2
+    assert len(await jobs(stage)) == 2
+    assert (await run(stage, account)).status == "completed"
+
+
+@pytest.mark.parametrize(("seconds", "woken"), [(19, 0), (21, 1)])
+async def test_a_queued_batch_that_lost_its_job_gets_another(stage: Stage, seconds: int, woken: int) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    await stage.rows("DELETE FROM procrastinate_jobs RETURNING id")
+    await stage.rows("UPDATE sync_batches SET id = uuidv7(make_interval(secs => %s)) RETURNING id", -float(seconds))
+    assert (await sweep(stage.app, stage.clock.now())).woken == woken
+    assert (await sweep(stage.app, stage.clock.now())).woken == 0
+    assert len(await jobs(stage)) == woken
+
+
+async def test_a_doubled_job_changes_nothing(stage: Stage) -> None:
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    reports = await asyncio.gather(*(run_queued(stage.app, account.id) for _ in range(3)))
+    assert [report.status for report in reports if report] == ["completed"]
+    before = await stage.one("SELECT seq FROM account_heads")
+    assert await run_queued(stage.app, account.id) is None
+    assert await stage.one("SELECT seq FROM account_heads") == before
+    assert len(await opened(stage)) == 1
