@@ -61,6 +61,36 @@ def test_the_provisional_figures_equal_the_snapshot_that_follows(terminal: Termi
         assert before[name] == after[name]
 
 
+def test_what_was_never_read_is_unknown_and_not_nothing(terminal: Terminal) -> None:
+    terminal.connect(2, "trader")
+    terminal.at(DAY, 16)
+    terminal.sim.add_fault(Fault(kind="raw", path="/v1/holdings", body="not json", times=None))
+    assert terminal("sync").code == 1
+    [summary] = terminal("summary", "--json").json["accounts"]
+    assert (summary["standing"], summary["holdings_value"], summary["invested"]) == ("provisional", None, None)
+    assert summary["unknown"]["holdings_value"] == "the holdings have never been read"
+    assert summary["positions_pnl"] is not None
+    assert "the holdings have never been read" in terminal("summary").out
+
+    terminal.sim.faults.waiting.clear()
+    terminal.sim.add_fault(Fault(kind="raw", path="/v1/positions", body="not json", times=None))
+    terminal.at(NEXT_DAY, 16)
+    assert terminal("sync").code == 1
+    [summary] = terminal("summary", "--json").json["accounts"]
+    assert summary["holdings_value"] is not None
+    assert summary["positions_pnl"] is None
+    assert "positions:CASH" in summary["unknown"]["positions_pnl"]
+
+
+def test_holdings_of_an_earlier_day_are_called_so(traded: Terminal) -> None:
+    traded.at(date(2026, 4, 22), 16)
+    traded.sim.add_fault(Fault(kind="raw", path="/v1/holdings", body="not json", times=None))
+    assert traded("sync").code == 1
+    [summary] = traded("summary", "--json").json["accounts"]
+    assert any("the holdings are those of 21 Apr 2026" in note for note in summary["notes"])
+    assert "as read on 21 Apr 2026 16:00" in traded("holdings").out
+
+
 def test_several_accounts_stand_side_by_side_first(terminal: Terminal) -> None:
     terminal.connect(1, "mine")
     terminal.connect(2, "trader")

@@ -1,6 +1,7 @@
 """`sync`: one line an account, exit codes, and two at once."""
 
 import asyncio
+from datetime import date
 from uuid import UUID
 
 from portfolio_scheduler.db import batches
@@ -94,6 +95,25 @@ def test_a_part_that_failed_is_said_and_fetched_again_alone(terminal: Terminal) 
     ]
     assert "final" in terminal("summary").out
     assert "nothing missing" in terminal("sync", "--retry").out
+
+
+def test_what_is_suspect_is_a_finding_until_it_is_cleared(traded: Terminal) -> None:
+    traded.at(date(2026, 4, 22), 16)
+    nothing = '{"status": "SUCCESS", "payload": {"holdings": []}}'
+    traded.sim.add_fault(Fault(kind="raw", path="/v1/holdings", body=nothing, times=None))
+    answer = traded("sync")
+    assert answer.code == 1
+    assert "holdings" in answer.out
+    findings = traded("status", "--json").json["findings"]
+    assert [(one["kind"], one["section"]) for one in findings] == [("SUSPECT", "holdings")]
+    printed = traded("status").out
+    assert "Open findings" in printed
+    assert "SUSPECT" in printed
+    assert len(traded("holdings", "--json").json["holdings"]) > 40  # absence is not deletion
+    assert "Provisional: not read well: holdings" in traded("summary").out
+    traded.sim.faults.waiting.clear()
+    assert traded("sync", "--retry").code == 0
+    assert traded("status", "--json").json["findings"] == []
 
 
 def test_a_retry_on_a_day_not_read_yet_reads_everything(traded: Terminal) -> None:

@@ -62,7 +62,7 @@ async def _holdings(app: "App", account: str | None) -> "tuple[bool, list[Holdin
 
 
 def _print_holdings(found: "list[HoldingRow]") -> None:
-    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, print_by_account
+    from portfolio_scheduler.cli.render import Column, Kind, Unknown, console, ist_time, print_by_account, printable
 
     def known(value: "Decimal | None", row: "HoldingRow") -> "Value":
         return Unknown("; ".join(row.reasons) or "not known") if value is None else value
@@ -96,6 +96,9 @@ def _print_holdings(found: "list[HoldingRow]") -> None:
             for row in found
         ],
     )
+    for account, read_at in dict.fromkeys((row.account, row.read_at) for row in found):
+        if read_at is not None:
+            typer.echo(f"{printable(account)}: as read on {ist_time(read_at)}")
     if any(row.basis == "unexplained" for row in found):
         typer.echo("? the quantity is not explained by what was held and traded")
 
@@ -207,22 +210,28 @@ def _print_snapshots(found: "list[SnapshotRow]", *, revisions: bool) -> None:
         Column("market", Kind.CHANGE),
         Column("invested", Kind.CHANGE),
         Column("unexplained", Kind.CHANGE),
-        Column("Unrealised P&L", Kind.CHANGE),
+        Column("Unrealised", Kind.CHANGE),
         Column("Positions P&L", Kind.CHANGE),
         Column("Cash", Kind.RUPEES),
         Column("Priced"),
+        Column("Rev.", Kind.QUANTITY),
+        Column("Reason"),
     ]
-    if revisions:
-        columns += [Column("Rev.", Kind.QUANTITY), Column("Reason")]
-    rows = [_snapshot_cells(row, revisions=revisions) for row in found]
-    print_by_account(console(), columns, rows)
+    left_out = set() if revisions else {"Rev.", "Reason"}
+    if not any(row.unexplained for row in found):
+        left_out.add("unexplained")  # room for what there is to say
+    if all(row.priced_ratio == 1 for row in found):
+        left_out.add("Priced")
+    kept = [n for n, column in enumerate(columns) if column.title not in left_out]
+    rows = [[cells[n] for n in kept] for cells in map(_snapshot_cells, found)]
+    print_by_account(console(), [columns[n] for n in kept], rows)
 
 
-def _snapshot_cells(row: "SnapshotRow", *, revisions: bool) -> "list[Value]":
+def _snapshot_cells(row: "SnapshotRow") -> "list[Value]":
     from portfolio_scheduler.cli.render import Unknown
 
     notes = Unknown("; ".join(row.details.get("notes", [])) or "not known")
-    cells: list[Value] = [
+    return [
         row.account,
         row.trading_on,
         row.holdings_value,
@@ -234,5 +243,6 @@ def _snapshot_cells(row: "SnapshotRow", *, revisions: bool) -> "list[Value]":
         notes if row.positions_pnl is None else row.positions_pnl,
         Unknown("the broker did not say") if row.cash is None else row.cash,
         f"{row.priced_ratio * 100:.0f}%",
+        row.revision,
+        row.reason,
     ]
-    return [*cells, row.revision, row.reason] if revisions else cells

@@ -38,6 +38,7 @@ AMOUNTS = (
     "unexplained",
 )
 CHANGE = frozenset({"day_change", "market_move", "net_invested", "transferred", "unexplained"})
+OF_HOLDINGS = ("holdings_value", "invested", "unrealised_pnl", "priced_ratio", *sorted(CHANGE))
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -77,7 +78,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
 
 async def summarise(app: App, account: Account) -> Summary:
-    """The newest that is known of one account. Six statements at most."""
+    """The newest that is known of one account. Eight statements at most."""
     async with transaction(app.pool) as tx:
         found = await reads.basis(tx, account.id)
         snapshot = found.snapshot
@@ -126,15 +127,20 @@ def _final(app: App, account: Account, found: Basis, snapshot: SnapshotRow) -> S
 async def _provisional(app: App, tx: Tx, account: Account, found: Basis, read: BatchRow) -> Summary:
     assert read.trading_on is not None
     known = await state.load(tx, account.id, [], read.trading_on)
-    margin = (await batches.readings(tx, account.id, read.trading_on)).margin
+    readings = await batches.readings(tx, account.id, read.trading_on)
+    unread = await reads.never_read(tx, account.id, read.trading_on)
     compared = await days.context(tx, account.id, read.trading_on)
-    valuation = await valued(app, tx, read.trading_on, known, margin, compared)
+    valuation = await valued(app, tx, read.trading_on, known, readings.margin, compared)
     figures = {
         name: getattr(source, name)
         for source in (valuation, valuation.change, compared)
         for name in SHARED
         if name in source.__struct_fields__
     }
+    reasons, more = _never_read(unread, readings.holdings_read_on)
+    figures |= dict.fromkeys(reasons)
+    notes = (*valuation.notes, *more)
+    unknown = _unknown(figures, notes, found.margin_reason, valuation.change.day_change_reason)
     return Summary(
         **figures,
         account=account.label,
@@ -146,9 +152,27 @@ async def _provisional(app: App, tx: Tx, account: Account, found: Basis, read: B
         trading_on=read.trading_on,
         observed_at=read.observed_at,
         unread_on=_unread_on(app, read.trading_on),
-        unknown=_unknown(figures, valuation.notes, found.margin_reason, valuation.change.day_change_reason),
-        notes=valuation.notes,
+        unknown=unknown | reasons,
+        notes=notes,
     )
+
+
+def _never_read(unread: Sequence[str], holdings_read_on: date | None) -> tuple[dict[str, str], list[str]]:
+    """Which figures cannot be told because their section was never read well, and what else to say of it.
+
+    An amount of nothing read would be a 0 that nobody has seen.
+    """
+    reasons: dict[str, str] = {}
+    notes = []
+    if holdings_read_on is None:
+        reasons |= dict.fromkeys(OF_HOLDINGS, "the holdings have never been read")
+    elif "holdings" in unread:
+        notes.append(f"the holdings are those of {day(holdings_read_on)}, with the trades known since")
+    if lines := [section for section in unread if section.startswith("positions:")]:
+        reasons["positions_pnl"] = f"not read on that day: {', '.join(lines)}"
+    if lists := [section for section in unread if section.startswith("orders:") or section == "fills"]:
+        notes.append(f"not read on that day, so there may be more than counted: {', '.join(lists)}")
+    return reasons, notes
 
 
 # What a snapshot and a valuation both say.

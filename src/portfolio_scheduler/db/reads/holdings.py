@@ -33,7 +33,7 @@ class HoldingRow(Struct, frozen=True, kw_only=True):
     value: Decimal | None
     unrealised_pnl: Decimal | None
     basis: str  # added, contained, unexplained: how `quantity` came about
-    read_on: date | None  # the trading day it was last read for
+    read_on: date | None  # the trading day that the broker's holdings were last read well for
     read_at: datetime | None
     reasons: tuple[str, ...] = ()
 
@@ -63,7 +63,7 @@ class _Held(Struct, frozen=True, kw_only=True):
 
 
 _HELD = """
-SELECT a.id AS account_id, a.label AS account, r.read_on, r.read_at,
+SELECT a.id AS account_id, a.label AS account, h.read_on, h.read_at,
     (SELECT coalesce(json_agg(v ORDER BY v.isin), '[]') FROM holding_values v WHERE v.account_id = a.id) AS holdings,
     (SELECT coalesce(json_agg(v), '[]') FROM position_values v WHERE v.account_id = a.id
         AND v.trading_on = r.read_on AND v.segment = 'CASH' AND v.product = 'CNC') AS positions,
@@ -77,6 +77,11 @@ SELECT a.id AS account_id, a.label AS account, r.read_on, r.read_at,
 FROM broker_accounts a
 LEFT JOIN LATERAL (
     SELECT b.trading_on AS read_on, b.observed_at AS read_at FROM sync_batches b
+    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND b.sections #>> '{holdings,outcome}' = 'ok'
+    ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
+) h ON true
+LEFT JOIN LATERAL (
+    SELECT b.trading_on AS read_on FROM sync_batches b
     WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND EXISTS (
         SELECT FROM jsonb_each(b.sections) e
         WHERE (e.key = 'holdings' OR starts_with(e.key, 'positions:')) AND e.value ->> 'outcome' = 'ok')

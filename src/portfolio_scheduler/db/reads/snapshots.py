@@ -74,6 +74,15 @@ class Basis(Struct, frozen=True, kw_only=True):
     touched: bool  # whether anything but a late reading changed after that snapshot
 
 
+async def never_read(tx: Tx, account_id: UUID, trading_on: date) -> list[str]:
+    """The sections of that day that were asked for and never read well."""
+    cursor = await tx.execute(
+        "SELECT section FROM coverage WHERE account_id = %s AND trading_on = %s AND state = 'partial' ORDER BY section",
+        (account_id, trading_on),
+    )
+    return [section for (section,) in await cursor.fetchall()]
+
+
 _BASIS = """
 SELECT to_json(r) AS read, to_json(s) AS snapshot,
     (SELECT coalesce(e.value ->> 'reason', nullif(e.value ->> 'outcome', 'ok'))
