@@ -93,7 +93,7 @@ def test_accounts_are_listed_and_shown(terminal: Terminal) -> None:
     assert [one["account"] for one in listed] == ["mine", "trader"]
     assert listed[0]["last_batch"] is None
     assert listed[1]["last_batch"]["status"] == "completed"
-    assert listed[1]["next_due_at"] == "2026-04-21T10:30:00Z"
+    assert listed[1]["next_due_at"] == "2026-04-20T17:45:00Z"  # the late pass, 23:15 in India
     shown = terminal("accounts", "show", listed[1]["account_id"]).out
     assert "1 complete" in shown
     assert "completed" in shown

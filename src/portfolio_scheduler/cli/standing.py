@@ -8,12 +8,14 @@ from msgspec import Struct
 from rich.console import Console
 
 from portfolio_scheduler.app import App
-from portfolio_scheduler.cli.due import next_due
 from portfolio_scheduler.cli.render import Column, Kind, Value, ist_time, print_list, print_table
+from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads import accounts as reads
 from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, CoverageRow, FindingRow
+from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.records import Outcome
+from portfolio_scheduler.errors import InvalidInput
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -57,7 +59,7 @@ def _standing(app: App, row: AccountRow) -> Standing:
         state=row.state,
         segments=row.segments,
         created_at=row.created_at,
-        next_due_at=next_due(row.schedules, now) if runs else None,
+        next_due_at=_next_due(app, row, now) if runs else None,
         complete_on=row.complete_on,
         coverage=row.coverage,
         unread_days=_unread_days(app, row.coverage),
@@ -65,6 +67,18 @@ def _standing(app: App, row: AccountRow) -> Standing:
         last_batch=row.last_batch,
         open_batch=row.open_batch,
     )
+
+
+def _next_due(app: App, row: AccountRow, now: datetime) -> datetime | None:
+    """The next slot of the account's schedules, of the late pass, or of a special session."""
+    until = now + schedule.LOOK_BACK
+    try:
+        schedules = schedule.parse(row.schedules)
+    except InvalidInput:
+        schedules = (schedule.DEFAULT,)  # as the planner does
+    sessions = app.calendar.sessions(ist_date(now), ist_date(until))
+    always = schedule.always_due(sessions, now, until, commodity="COMMODITY" in row.segments)
+    return min([*schedule.slots(schedules, now, until), *always], default=None)
 
 
 def _unread_days(app: App, coverage: CoverageRow) -> int:
