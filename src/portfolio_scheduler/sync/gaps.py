@@ -4,12 +4,10 @@ Every sync asks before it reads, whoever started it. So whatever has been read, 
 what lies between the last day that is and the present trading day was missed.
 """
 
-from collections.abc import Sequence
 from datetime import date, datetime
-from uuid import UUID
 
 from portfolio_scheduler.app import App
-from portfolio_scheduler.db import ledger, state
+from portfolio_scheduler.db import gaps, ledger, state
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim
 from portfolio_scheduler.db.pool import Tx, transaction
@@ -29,51 +27,21 @@ async def mark_lost_days(app: App, account: Account, claim: Claim, observed_at: 
     async with transaction(app.pool) as tx:
         head = await ledger.lock(tx, account.id, claim.fence)
         missed = await _missed(app, tx, account, trading_on)  # again, now that nobody else can be at it
-        gaps = [_gap(app, on, observed_at) for on in missed]
-        facts = await ledger.append(tx, head, ledger.Batch(claim.id, observed_at, {}), gaps)
+        lost = [_gap(app, on, observed_at) for on in missed]
+        facts = await ledger.append(tx, head, ledger.Batch(claim.id, observed_at, {}), lost)
         await state.save(tx, account.id, State(), fold(State(), facts), head.seq)  # type: ignore[arg-type]
     log.warning("days are lost", days=[on.isoformat() for on in missed])
 
 
 async def _missed(app: App, tx: Tx, account: Account, trading_on: date) -> list[date]:
-    decided_on = await _last_decided(tx, account.id)
+    decided_on = await gaps.last_decided(tx, account.id)
     if decided_on is None:  # never read: the first day is the one whose close the account has seen
         sessions = app.calendar.sessions(app.calendar.trading_on(account.created_at), trading_on)
         days = [session.on for session in sessions if session.closes_at > account.created_at]
     else:
         days = [session.on for session in app.calendar.sessions(decided_on, trading_on) if session.on > decided_on]
     days = [on for on in days if on < trading_on]
-    return await _unseen(tx, account.id, days) if days else []
-
-
-async def _last_decided(tx: Tx, account_id: UUID) -> date | None:
-    """The newest day whose orders were read while it lasted, or that was given up."""
-    cursor = await tx.execute(
-        """
-        SELECT greatest(
-            (SELECT trading_on FROM sync_batches b
-             WHERE account_id = %(account)s AND standing IN ('provisional', 'final') AND EXISTS (
-                 SELECT FROM jsonb_each(b.sections) s
-                 WHERE starts_with(s.key, 'orders:') AND s.value ->> 'outcome' IN ('ok', 'unstable'))
-             ORDER BY trading_on DESC LIMIT 1),
-            (SELECT max(trading_on) FROM ledger_events WHERE account_id = %(account)s AND kind = 'GAP'))
-        """,
-        {"account": account_id},
-    )
-    row = await cursor.fetchone()
-    return row[0] if row else None
-
-
-async def _unseen(tx: Tx, account_id: UUID, days: Sequence[date]) -> list[date]:
-    """Those of the days that brought no order either. A reading after midnight may still have found the old list."""
-    cursor = await tx.execute(
-        """
-        SELECT on_ FROM unnest(%s::date[]) AS days (on_)
-        WHERE NOT EXISTS (SELECT FROM order_history WHERE account_id = %s AND listed_on = on_) ORDER BY on_
-        """,
-        (list(days), account_id),
-    )
-    return [on for (on,) in await cursor.fetchall()]
+    return await gaps.unseen(tx, account.id, days) if days else []
 
 
 def _gap(app: App, on: date, observed_at: datetime) -> Event:
