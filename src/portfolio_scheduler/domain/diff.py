@@ -1,12 +1,13 @@
 """`diff`: the changes that turn what we knew into what the broker says. Pure; a second look finds nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from portfolio_scheduler.domain.changes import (
     Change,
     Difference,
     Event,
     FillSeen,
+    KnownOrder,
     Moment,
     State,
     fold,
@@ -32,7 +33,7 @@ def diff(state: State, statement: Statement, moment: Moment) -> Difference:
     found: list[Change] = [*orders, *fills, *holdings, *positions, *discrepancies(statement, moment, after_fills)]
     found.extend(_quarantined(statement, moment))
     changes = [change for change in found if not (isinstance(change, Event) and _is_known(state, change))]
-    changes.extend(_cleared(state, statement, moment, found))
+    changes.extend(_cleared(state, statement, moment, found, after_fills))
     return Difference(changes=tuple(changes), sections=_sections(statement, found))
 
 
@@ -48,18 +49,24 @@ def _is_known(state: State, event: Event) -> bool:
 
 
 def _quarantined(statement: Statement, moment: Moment) -> Iterator[Event]:
+    """One finding for each record that could not be used; what goes by the same name shares one."""
+    reasons: dict[tuple[str, str], set[str]] = {}
     for record in statement.quarantined:
+        reasons.setdefault((record["section"], record["record"]), set()).add(record["reason"])
+    for (section, subject), said in reasons.items():
         yield Event(
             kind="QUARANTINED",
-            section=record.get("section", ""),
-            subject=record.get("subject", ""),
+            section=section,
+            subject=subject,
             trading_on=moment.trading_on,
             observed_at=moment.observed_at,
-            details={name: text for name, text in record.items() if name not in {"section", "subject"}},
+            details={"reason": "; ".join(sorted(said))},
         )
 
 
-def _cleared(state: State, statement: Statement, moment: Moment, found: Iterable[Change]) -> Iterator[Event]:
+def _cleared(
+    state: State, statement: Statement, moment: Moment, found: Iterable[Change], orders: Mapping[str, KnownOrder]
+) -> Iterator[Event]:
     """Findings of sections read well just now that this reading no longer shows."""
     still = {change.finding for change in found if isinstance(change, Event)}
     for key, finding in state.findings.items():
@@ -68,7 +75,7 @@ def _cleared(state: State, statement: Statement, moment: Moment, found: Iterable
             kind in ENDING
             and key not in still
             and statement.ok(section)
-            and _concerns(statement, finding.event, moment)
+            and _concerns(statement, finding.event, moment, orders)
         ):
             yield Event(
                 kind="CLEARED",
@@ -80,10 +87,12 @@ def _cleared(state: State, statement: Statement, moment: Moment, found: Iterable
             )
 
 
-def _concerns(statement: Statement, event: Event, moment: Moment) -> bool:
+def _concerns(statement: Statement, event: Event, moment: Moment, orders: Mapping[str, KnownOrder]) -> bool:
     """Whether this statement can tell that the finding is over: a list of today knows nothing of yesterday's orders."""
     if event.kind == "SUSPECT":
         return True
+    if event.kind == "DISCREPANCY":  # executions are compared with what is known of the order, listed now or not
+        return event.subject in orders
     listed = any(order.broker_order_id == event.subject for order in statement.orders)
     return listed and event.trading_on <= moment.trading_on
 

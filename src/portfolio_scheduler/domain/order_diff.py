@@ -90,8 +90,14 @@ def _conflict(known: Order, seen: Order) -> dict[str, str]:
     return {
         name: f"{before} before, {after} now"
         for name, (before, after) in pairs.items()
-        if before is not None and after is not None and before != after
+        if before and after and before != after
     }
+
+
+def _is_another(state: State, order: Order) -> bool:
+    """Whether the id stands for another order than the one we know under it."""
+    known = state.orders.get(order.broker_order_id)
+    return known is not None and bool(_conflict(known.order, order))
 
 
 def first_steps(order: Order, trading_on: date) -> Iterator[OrderChange]:
@@ -228,8 +234,9 @@ def diff_fills(
     """New executions. `orders` are the orders as they stand after `diff_orders`."""
     if not statement.applies("fills"):
         return
+    others = {order.broker_order_id for order in statement.orders if _is_another(state, order)}
     for broker_order_id, fills in _by_order(statement.fills).items():
-        if broker_order_id in orders:
+        if broker_order_id in orders and broker_order_id not in others:
             yield from _diff_fills_of(state, orders[broker_order_id], fills, moment)
 
 
@@ -283,11 +290,10 @@ def _fill_day(fill: Fill, known: KnownOrder) -> date:
 
 
 def discrepancies(statement: Statement, moment: Moment, orders: Mapping[str, KnownOrder]) -> Iterator[Event]:
-    """Executions must add up to the filled quantity; where they do not, say so."""
+    """Executions must add up to the filled quantity; where they do not, say so. `orders` as after `diff_fills`."""
     if not statement.ok("fills"):
         return
-    for order in statement.orders:
-        known = orders.get(order.broker_order_id)
-        if known and known.order.filled_quantity != known.fills_quantity:
+    for broker_order_id, known in orders.items():
+        if known.order.filled_quantity != known.fills_quantity:
             said = {"filled_quantity": known.order.filled_quantity, "fills_quantity": known.fills_quantity}
-            yield _event("DISCREPANCY", "fills", order.broker_order_id, moment, said)
+            yield _event("DISCREPANCY", "fills", broker_order_id, moment, said)
