@@ -25,9 +25,9 @@ def diff(state: State, statement: Statement, moment: Moment) -> Difference:
     """What is new in the statement. A section that failed changes nothing it owns."""
     orders = list(diff_orders(state, statement, moment))
     after_orders = fold(state, enumerate(orders, start=1)).orders
-    fills = list(diff_fills(state, statement, moment, after_orders))
+    fills = list(diff_fills(state, statement, moment, after_orders, _isins(state, statement)))
     after_fills = fold(State(orders=after_orders), enumerate(fills, start=1)).orders
-    moves = delivery_moves(moment, tuple(f for f in fills if isinstance(f, FillSeen)), _isins(state, statement))
+    moves = delivery_moves(moment, (f for f in fills if isinstance(f, FillSeen)))
     holdings = list(diff_holdings(state, statement, moment, moves))
     positions = list(diff_positions(state, statement, moment))
     found: list[Change] = [*orders, *fills, *holdings, *positions, *discrepancies(statement, moment, after_fills)]
@@ -38,9 +38,11 @@ def diff(state: State, statement: Statement, moment: Moment) -> Difference:
 
 
 def _isins(state: State, statement: Statement) -> dict[str, str]:
-    """The ISIN of each symbol that the holdings know."""
-    known = {h.holding.trading_symbol: isin for isin, h in state.holdings.items()}
-    return known | {h.trading_symbol: h.isin for h in statement.holdings}
+    """The ISIN of each share that is or was among the holdings or positions, by its symbol."""
+    holdings = (*(known.holding for known in state.holdings.values()), *statement.holdings)
+    positions = (*(known.position for known in state.positions.values()), *statement.positions)
+    isins = {p.trading_symbol: p.isin for p in positions if p.segment == "CASH" and p.isin}
+    return isins | {holding.trading_symbol: holding.isin for holding in holdings}
 
 
 def _is_known(state: State, event: Event) -> bool:
