@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from portfolio_scheduler.clock import ist
-from portfolio_scheduler.domain.changes import Change, Event, HoldingChange, PositionChange, State, fold
+from portfolio_scheduler.domain.changes import Change, Event, FillSeen, HoldingChange, PositionChange, State, fold
 from portfolio_scheduler.domain.diff import diff
 from portfolio_scheduler.domain.records import Holding, Outcome, Position, Statement
 from tests.builders import (
@@ -194,3 +194,44 @@ def test_findings_are_events_with_their_section() -> None:
     state = after((a_statement(at=MON, holdings=(a_holding(INFY, 10),)), None))
     found = diff(state, a_statement(at=TUE), a_moment(TUE, read_before=MONDAY)).changes
     assert [(e.kind, e.section, e.subject) for e in found if isinstance(e, Event)] == [("SUSPECT", "holdings", INFY)]
+
+
+def test_a_glitch_that_emptied_the_list_confirms_no_single_line() -> None:
+    """All gone once, one gone the next time: that one was missed once, the list was a glitch."""
+    everything = (a_holding(INFY, 10), a_holding("INE467B01029", 1), a_holding("INE002A01018", 1))
+    state = after((a_statement(at=MON, holdings=everything), None))
+    moment = a_moment(TUE, read_before=MONDAY)
+    state = fold(state, enumerate(diff(state, a_statement(at=TUE), moment).changes, start=5000))
+    second = diff(state, a_statement(at=TUE, holdings=everything[1:]), later(moment, 60))
+    assert holding_changes(second.changes) == []
+    assert second.sections["holdings"].outcome is Outcome.SUSPECT
+    state = fold(state, enumerate(second.changes, start=6000))
+    third = diff(state, a_statement(at=TUE, holdings=everything[1:]), later(moment, 120))
+    assert [change.holding.isin for change in holding_changes(third.changes)] == [INFY]
+    assert fold(state, enumerate(third.changes, start=7000)).findings == {}
+
+
+def test_a_contract_carried_over_night_was_not_traded() -> None:
+    """Read at 02:00: what was bought during the day has become carried forward."""
+    bought = a_position("NIFTY26APRFUT", segment="FNO", product="NRML", bought=50)
+    units = bought.quantity
+    carried = a_position(
+        "NIFTY26APRFUT", segment="FNO", product="NRML", quantity=units, carry_forward_credit_quantity=units
+    )
+    state = after((a_statement(at=MON, positions=(bought,)), None))
+    night = ist(TUESDAY, 2)
+    found = diff(state, a_statement(at=night, positions=(carried,)), a_moment(night, on=MONDAY)).changes
+    assert position_changes(found) == [("carried", False)]
+
+
+def test_executions_without_an_isin_explain_the_holding_of_their_symbol() -> None:
+    """The name of a share bought for the first time stands only in the positions."""
+    order = an_order("INFY", buy=4, id="G9").filled(4).being("EXECUTED")
+    bought = a_statement(
+        at=MON,
+        orders=(order,),
+        fills=(a_fill(4, order="G9"),),
+        positions=(a_position("INFY", bought=4, isin=INFY),),
+    )
+    (seen,) = [change for change in diff(State(), bought, a_moment(MON)).changes if isinstance(change, FillSeen)]
+    assert seen.fill.isin == INFY

@@ -1,5 +1,6 @@
 """Rule 11, as a table over every status and field: what an order's change is called and what it carries."""
 
+from datetime import date, datetime
 from decimal import Decimal
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from portfolio_scheduler.clock import ist
 from portfolio_scheduler.domain.changes import Change, FillSeen, OrderChange, State, fold
 from portfolio_scheduler.domain.diff import diff
-from portfolio_scheduler.domain.records import STATUS_FINAL, STATUS_RANK, WORKING_RANK
+from portfolio_scheduler.domain.records import STATUS_FINAL, STATUS_RANK, WORKING_RANK, Statement
 from tests.builders import MONDAY, TUESDAY, AnOrder, a_fill, a_moment, a_statement, an_order, d
 
 STATUSES = [*STATUS_RANK, "SOMETHING_NEW"]
@@ -211,3 +212,77 @@ def test_orders_keep_the_day_of_the_list_they_stood_in() -> None:
     changes = diff(State(), a_statement(orders=(after_hours,)), a_moment()).changes
     state = fold(State(), enumerate(changes, start=1))
     assert (state.orders["G1"].listed_on, state.orders["G1"].order.trade_on) == (MONDAY, TUESDAY)
+
+
+def executions(*statements: Statement, at: datetime | None = None) -> list[FillSeen]:
+    """The executions that the statements tell of, one after the other."""
+    state, seen = State(), list[FillSeen]()
+    for number, statement in enumerate(statements):
+        changes = diff(state, statement, a_moment(at)).changes
+        state = fold(state, enumerate(changes, start=1 + 1000 * number))
+        seen += [change for change in changes if isinstance(change, FillSeen)]
+    return seen
+
+
+def test_executions_that_turn_up_after_a_stand_in_are_not_counted_on_top_of_it() -> None:
+    part = a_statement(
+        orders=(an_order(buy=10).filled(4, 100),), fills=(a_fill(4, 100, trade="synthetic:4", synthetic=True),)
+    )
+    whole = a_statement(
+        orders=(an_order(buy=10).filled(10, 103).being("EXECUTED"),), fills=(a_fill(4), a_fill(6, 105, trade="T2"))
+    )
+    seen = executions(part, whole, whole)
+    assert [(s.fill.quantity, s.fill.price, s.fill.synthetic) for s in seen] == [(4, 100, True), (6, 105, True)]
+
+
+def test_a_stand_in_that_would_cost_nothing_or_less_is_a_discrepancy_instead() -> None:
+    part = a_statement(orders=(an_order(buy=10).filled(4),), fills=(a_fill(4, 100),))
+    state = fold(State(), enumerate(diff(State(), part, a_moment()).changes))
+    whole = an_order(buy=10).filled(10, 39).being("EXECUTED")
+    stand_in = a_fill(10, 39, trade="synthetic:10", synthetic=True)
+    changes = diff(state, a_statement(orders=(whole,), fills=(stand_in,)), a_moment()).changes
+    assert [c for c in changes if isinstance(c, FillSeen)] == []
+    assert [c.kind for c in changes if hasattr(c, "kind")] == ["DISCREPANCY"]
+
+
+def test_a_stand_in_for_a_sliver_of_a_unit_keeps_its_price_exact() -> None:
+    order = an_order(buy=10).filled("0.000000000003", "900000000.000001").being("EXECUTED")
+    stand_in = a_fill("0.000000000003", "900000000.000001", trade="synthetic:1", synthetic=True)
+    (seen,) = executions(a_statement(orders=(order,), fills=(stand_in,)))
+    assert seen.fill.price == d("900000000.000001")
+
+
+@pytest.mark.parametrize(
+    ("traded_at", "trade_on", "expected"),
+    [
+        (ist(MONDAY, 10), TUESDAY, MONDAY),
+        (None, MONDAY, MONDAY),
+        (None, None, MONDAY),
+        (ist(date(2099, 1, 1), 10), None, MONDAY),  # the broker's clock is broken
+        (ist(date(2001, 1, 1), 10), MONDAY, MONDAY),
+        (ist(date(2001, 1, 1), 10), date(2099, 1, 1), MONDAY),
+    ],
+)
+def test_an_execution_belongs_to_a_day_on_which_it_can_have_happened(
+    traded_at: datetime | None, trade_on: date | None, expected: date
+) -> None:
+    order = an_order(buy=10, trade_on=trade_on).filled(10).being("EXECUTED")
+    (seen,) = executions(a_statement(orders=(order,), fills=(a_fill(10, traded_at=traded_at),)))
+    assert seen.trading_on == expected
+
+
+def test_an_order_placed_for_tomorrow_fills_on_its_own_day() -> None:
+    """Placed on Monday evening, in both lists, filled on Tuesday; its trades carry no time."""
+    waiting = an_order(buy=10, amo_status="PENDING")
+    state = fold(State(), enumerate(diff(State(), a_statement(orders=(waiting,)), a_moment()).changes, start=1))
+    filled = an_order(buy=10, trade_on=TUESDAY).filled(10).being("EXECUTED")
+    tuesday = a_statement(at=ist(TUESDAY, 16), orders=(filled,), fills=(a_fill(10),))
+    changes = diff(state, tuesday, a_moment(ist(TUESDAY, 16))).changes
+    assert [change.trading_on for change in changes if isinstance(change, FillSeen)] == [TUESDAY]
+    after = fold(state, enumerate(changes, start=100)).orders["G1"]
+    assert (after.listed_on, after.order.trade_on) == (MONDAY, TUESDAY)
+
+
+def test_an_order_whose_symbol_was_missing_at_first_is_still_the_same_order() -> None:
+    state = known(an_order("", buy=10))
+    assert names(told(an_order("INFY", buy=10).filled(4), state=state)) == ["QUANTITY_ADDED"]

@@ -195,6 +195,7 @@ class Readings(Struct, frozen=True, kw_only=True):
 
     holdings_read_on: date | None  # trading day of the last good reading of holdings
     done: list[str]  # sections read well after the close of the trading day asked for
+    asked: list[str]  # all sections asked for then
     margin: Margin | None  # of that day, the last
 
 
@@ -208,6 +209,8 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date) -> Readings:
             (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM sync_batches b, jsonb_each(b.sections) s
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'
                 AND s.value ->> 'outcome' IN ('ok', 'not_entitled')),
+            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM sync_batches b, jsonb_object_keys(b.sections) s (key)
+                WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'),
             (SELECT margin FROM sync_batches WHERE account_id = %(account)s AND trading_on = %(day)s
                 AND margin IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
         """,
@@ -215,7 +218,10 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date) -> Readings:
     )
     row = await cursor.fetchone()
     assert row is not None
-    read_on, done, margin = row
+    read_on, done, asked, margin = row
     return Readings(
-        holdings_read_on=read_on, done=done, margin=msgspec.convert(margin, Margin, strict=False) if margin else None
+        holdings_read_on=read_on,
+        done=done,
+        asked=asked,
+        margin=msgspec.convert(margin, Margin, strict=False) if margin else None,
     )

@@ -41,14 +41,18 @@ def insert(table: str, columns: Sequence[str]) -> str:
     return sql.SQL(statement).format(table=sql.Identifier(table), names=names).as_string(None)
 
 
-def upsert(table: str, columns: Sequence[str], key: Sequence[str]) -> str:
-    """INSERT of the rows of one document; a row with the same key takes the new values."""
+def upsert(table: str, columns: Sequence[str], key: Sequence[str], *, newest_by: str | None = None) -> str:
+    """INSERT of the rows of one document; a row with the same key takes the new values, unless they are older."""
     changed = sql.SQL(", ").join(
         sql.SQL("{name} = EXCLUDED.{name}").format(name=sql.Identifier(name)) for name in columns if name not in key
     )
-    conflict = sql.SQL(" ON CONFLICT ({key}) DO UPDATE SET {changed}").format(
+    conflict: sql.Composed = sql.SQL(" ON CONFLICT ({key}) DO UPDATE SET {changed}").format(
         key=sql.SQL(", ").join(map(sql.Identifier, key)), changed=changed
     )
+    if newest_by:
+        conflict += sql.SQL(" WHERE {table}.{name} <= EXCLUDED.{name}").format(
+            table=sql.Identifier(table), name=sql.Identifier(newest_by)
+        )
     return insert(table, columns) + conflict.as_string(None)
 
 

@@ -11,15 +11,16 @@ from portfolio_scheduler.domain.records import Price
 from portfolio_scheduler.domain.valuation import PricePoint
 
 _COLUMNS = ("instrument_key", "priced_on", "source", "price", "priced_at", "exchange", "segment", "trading_symbol")
-_UPSERT = upsert("closing_prices", _COLUMNS, ("instrument_key", "priced_on", "source"))
+_UPSERT = upsert("closing_prices", _COLUMNS, ("instrument_key", "priced_on", "source"), newest_by="priced_at")
 _points = msgspec.json.Decoder(dict[str, PricePoint])
 
 
 async def save(tx: Tx, prices: Sequence[Price]) -> None:
-    """Keep prices; a later one of the same day and source replaces the earlier.
+    """Keep prices; of one instrument, day and source the latest, whichever comes first.
 
     Written sorted by key: rows shared between accounts deadlock otherwise.
     """
+    latest = {(p.key, p.priced_on, p.source): p for p in sorted(prices, key=lambda p: p.priced_at)}
     rows = [
         {
             "instrument_key": price.key,
@@ -31,7 +32,7 @@ async def save(tx: Tx, prices: Sequence[Price]) -> None:
             "segment": price.segment,
             "trading_symbol": price.trading_symbol,
         }
-        for price in sorted(prices, key=lambda p: (p.key, p.priced_on, p.source))
+        for _, price in sorted(latest.items())
     ]
     await write(tx, rows_of(_UPSERT, rows))
 

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
-from portfolio_scheduler.domain.money import ZERO
+from portfolio_scheduler.domain.money import WIDE, ZERO
 from portfolio_scheduler.domain.records import Fill, Holding, Order, Outcome, Position, SectionResult
 
 PLACED = "ORDER_PLACED"
@@ -45,6 +45,8 @@ class OrderDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
     exchange_at: datetime | UnsetType | None = UNSET
     exchange_raw: str | UnsetType | None = UNSET
     order_reference_id: str | UnsetType | None = UNSET
+    trade_on: date | UnsetType | None = UNSET
+    trade_raw: str | UnsetType | None = UNSET
     regressed_to: str | UnsetType = UNSET  # REGRESSED: the status the broker now claims
 
 
@@ -186,7 +188,7 @@ def fold(state: State, facts: Iterable[tuple[int, Change]]) -> State:
                     known,
                     last_seq=seq,
                     fills_quantity=known.fills_quantity + change.fill.quantity,
-                    fills_value=known.fills_value + change.fill.quantity * change.fill.price,
+                    fills_value=WIDE.fma(change.fill.quantity, change.fill.price, known.fills_value),
                 )
             case HoldingChange():
                 if change.gone:

@@ -1,12 +1,13 @@
 """`diff`: the changes that turn what we knew into what the broker says. Pure; a second look finds nothing."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from portfolio_scheduler.domain.changes import (
     Change,
     Difference,
     Event,
     FillSeen,
+    KnownOrder,
     Moment,
     State,
     fold,
@@ -24,22 +25,24 @@ def diff(state: State, statement: Statement, moment: Moment) -> Difference:
     """What is new in the statement. A section that failed changes nothing it owns."""
     orders = list(diff_orders(state, statement, moment))
     after_orders = fold(state, enumerate(orders, start=1)).orders
-    fills = list(diff_fills(state, statement, moment, after_orders))
+    fills = list(diff_fills(state, statement, moment, after_orders, _isins(state, statement)))
     after_fills = fold(State(orders=after_orders), enumerate(fills, start=1)).orders
-    moves = delivery_moves(moment, tuple(f for f in fills if isinstance(f, FillSeen)), _isins(state, statement))
+    moves = delivery_moves(moment, (f for f in fills if isinstance(f, FillSeen)))
     holdings = list(diff_holdings(state, statement, moment, moves))
     positions = list(diff_positions(state, statement, moment))
     found: list[Change] = [*orders, *fills, *holdings, *positions, *discrepancies(statement, moment, after_fills)]
     found.extend(_quarantined(statement, moment))
     changes = [change for change in found if not (isinstance(change, Event) and _is_known(state, change))]
-    changes.extend(_cleared(state, statement, moment, found))
+    changes.extend(_cleared(state, statement, moment, found, after_fills))
     return Difference(changes=tuple(changes), sections=_sections(statement, found))
 
 
 def _isins(state: State, statement: Statement) -> dict[str, str]:
-    """The ISIN of each symbol that the holdings know."""
-    known = {h.holding.trading_symbol: isin for isin, h in state.holdings.items()}
-    return known | {h.trading_symbol: h.isin for h in statement.holdings}
+    """The ISIN of each share that is or was among the holdings or positions, by its symbol."""
+    holdings = (*(known.holding for known in state.holdings.values()), *statement.holdings)
+    positions = (*(known.position for known in state.positions.values()), *statement.positions)
+    isins = {p.trading_symbol: p.isin for p in positions if p.segment == "CASH" and p.isin}
+    return isins | {holding.trading_symbol: holding.isin for holding in holdings}
 
 
 def _is_known(state: State, event: Event) -> bool:
@@ -48,18 +51,24 @@ def _is_known(state: State, event: Event) -> bool:
 
 
 def _quarantined(statement: Statement, moment: Moment) -> Iterator[Event]:
+    """One finding for each record that could not be used; what goes by the same name shares one."""
+    reasons: dict[tuple[str, str], set[str]] = {}
     for record in statement.quarantined:
+        reasons.setdefault((record["section"], record["record"]), set()).add(record["reason"])
+    for (section, subject), said in reasons.items():
         yield Event(
             kind="QUARANTINED",
-            section=record.get("section", ""),
-            subject=record.get("subject", ""),
+            section=section,
+            subject=subject,
             trading_on=moment.trading_on,
             observed_at=moment.observed_at,
-            details={name: text for name, text in record.items() if name not in {"section", "subject"}},
+            details={"reason": "; ".join(sorted(said))},
         )
 
 
-def _cleared(state: State, statement: Statement, moment: Moment, found: Iterable[Change]) -> Iterator[Event]:
+def _cleared(
+    state: State, statement: Statement, moment: Moment, found: Iterable[Change], orders: Mapping[str, KnownOrder]
+) -> Iterator[Event]:
     """Findings of sections read well just now that this reading no longer shows."""
     still = {change.finding for change in found if isinstance(change, Event)}
     for key, finding in state.findings.items():
@@ -68,7 +77,7 @@ def _cleared(state: State, statement: Statement, moment: Moment, found: Iterable
             kind in ENDING
             and key not in still
             and statement.ok(section)
-            and _concerns(statement, finding.event, moment)
+            and _concerns(statement, finding.event, moment, orders)
         ):
             yield Event(
                 kind="CLEARED",
@@ -80,10 +89,12 @@ def _cleared(state: State, statement: Statement, moment: Moment, found: Iterable
             )
 
 
-def _concerns(statement: Statement, event: Event, moment: Moment) -> bool:
+def _concerns(statement: Statement, event: Event, moment: Moment, orders: Mapping[str, KnownOrder]) -> bool:
     """Whether this statement can tell that the finding is over: a list of today knows nothing of yesterday's orders."""
     if event.kind == "SUSPECT":
         return True
+    if event.kind == "DISCREPANCY":  # executions are compared with what is known of the order, listed now or not
+        return event.subject in orders
     listed = any(order.broker_order_id == event.subject for order in statement.orders)
     return listed and event.trading_on <= moment.trading_on
 

@@ -1,6 +1,6 @@
 """The part of `diff` about holdings and positions: what changed in a line, and what explains it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -37,15 +37,14 @@ MOVED = (
 Moves = dict[str, dict[date, Decimal]]  # by ISIN and trading day: units bought (+) and sold (-) for delivery
 
 
-def delivery_moves(moment: Moment, fills: tuple[FillSeen, ...], isins: dict[str, str]) -> Moves:
-    """What was delivered in and out; `isins` names the ISIN of a symbol where an execution does not."""
+def delivery_moves(moment: Moment, fills: Iterable[FillSeen]) -> Moves:
+    """What was delivered in and out, by what was known before and by these executions."""
     moves: Moves = {}
     rows = list(moment.deliveries)
     for seen in fills:
         fill = seen.fill
-        isin = fill.isin or isins.get(fill.trading_symbol or "")
-        if isin and fill.segment == "CASH" and fill.product in DELIVERY and fill.side in {"BUY", "SELL"}:
-            rows.append((isin, seen.trading_on, fill.quantity if fill.side == "BUY" else -fill.quantity))
+        if fill.isin and fill.segment == "CASH" and fill.product in DELIVERY and fill.side in {"BUY", "SELL"}:
+            rows.append((fill.isin, seen.trading_on, fill.quantity if fill.side == "BUY" else -fill.quantity))
     for isin, day, units in rows:
         days = moves.setdefault(isin, {})
         days[day] = days.get(day, ZERO) + units
@@ -130,7 +129,8 @@ def _vanished_holdings(state: State, listed: set[str], moment: Moment, moves: Mo
     unexplained = [
         holding for holding in gone if not explained_by_fills(moves.get(holding.isin, {}), moment, -holding.quantity)
     ]
-    confirmed = [holding for holding in unexplained if _seen_before(state, "holdings", holding.isin, moment)]
+    glitch = () if listed else (WHOLE_LIST,)  # a list that was empty and is not any more was wrong the first time
+    confirmed = [h for h in unexplained if _seen_before(state, "holdings", (h.isin, *glitch), moment)]
     for holding in gone:
         if holding not in unexplained:
             yield _closing(holding, moment, "traded" if holding.quantity else "settled")
@@ -155,9 +155,9 @@ def _closing(holding: Holding, moment: Moment, explanation: str) -> HoldingChang
     )
 
 
-def _seen_before(state: State, section: str, subject: str, moment: Moment) -> bool:
-    """Whether an earlier reading, at least 30 seconds ago, already missed it."""
-    for name in (subject, WHOLE_LIST):
+def _seen_before(state: State, section: str, subjects: tuple[str, ...], moment: Moment) -> bool:
+    """Whether an earlier reading, at least 30 seconds ago, already missed one of them."""
+    for name in subjects:
         finding = state.findings.get(("SUSPECT", section, name))
         if finding and moment.observed_at - finding.event.observed_at >= SECOND_READING_AFTER:
             return True
@@ -209,7 +209,7 @@ def _explain_position(known: KnownPosition | None, after: Position, moment: Mome
     if known is None:
         return "traded" if traded else "first_seen"
     before = known.position
-    if known.trading_on != moment.trading_on:
+    if known.trading_on != moment.trading_on or (moment.rolled and not traded):
         return "traded" if traded else "carried"
     if (before.credit_quantity, before.debit_quantity) != (after.credit_quantity, after.debit_quantity):
         return "traded"
@@ -219,8 +219,9 @@ def _explain_position(known: KnownPosition | None, after: Position, moment: Mome
 def _vanished_position(state: State, known: KnownPosition, moment: Moment) -> Iterator[PositionChange | Event]:
     position = known.position
     ended = moment.observed_on > known.trading_on
-    if not ended and position.quantity and not _seen_before(state, position_section(position), _name(position), moment):
-        yield _suspect(position_section(position), _name(position), moment, {"quantity": str(position.quantity)})
+    section, name = position_section(position), _name(position)
+    if not ended and position.quantity and not _seen_before(state, section, (name,), moment):
+        yield _suspect(section, name, moment, {"quantity": str(position.quantity)})
         return
     yield PositionChange(
         position=replace(position, quantity=ZERO),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,7 +26,7 @@ from portfolio_scheduler.domain.changes import (
     State,
     as_details,
 )
-from portfolio_scheduler.domain.money import ZERO
+from portfolio_scheduler.domain.money import WIDE, ZERO
 from portfolio_scheduler.domain.records import (
     SIDES,
     STATUS_FINAL,
@@ -35,6 +35,7 @@ from portfolio_scheduler.domain.records import (
     Fill,
     Order,
     Statement,
+    stand_in_id,
 )
 
 # The fields that each kind of step moves.
@@ -52,6 +53,8 @@ BESIDE = (
     "exchange_at",
     "exchange_raw",
     "order_reference_id",
+    "trade_on",
+    "trade_raw",
 )
 
 OrderFact = OrderSeen | OrderChange | Event
@@ -90,8 +93,14 @@ def _conflict(known: Order, seen: Order) -> dict[str, str]:
     return {
         name: f"{before} before, {after} now"
         for name, (before, after) in pairs.items()
-        if before is not None and after is not None and before != after
+        if before and after and before != after
     }
+
+
+def _is_another(state: State, order: Order) -> bool:
+    """Whether the id stands for another order than the one we know under it."""
+    known = state.orders.get(order.broker_order_id)
+    return known is not None and bool(_conflict(known.order, order))
 
 
 def first_steps(order: Order, trading_on: date) -> Iterator[OrderChange]:
@@ -223,14 +232,21 @@ def _missing(state: State, statement: Statement, moment: Moment) -> Iterator[Eve
 
 
 def diff_fills(
-    state: State, statement: Statement, moment: Moment, orders: Mapping[str, KnownOrder]
+    state: State,
+    statement: Statement,
+    moment: Moment,
+    orders: Mapping[str, KnownOrder],
+    isins: Mapping[str, str],
 ) -> Iterator[FillSeen | Event]:
-    """New executions. `orders` are the orders as they stand after `diff_orders`."""
+    """New executions. `orders` are the orders as they stand after `diff_orders`; `isins` go by symbol."""
     if not statement.applies("fills"):
         return
+    others = {order.broker_order_id for order in statement.orders if _is_another(state, order)}
+    stood_in = {broker_order_id for (broker_order_id, _), fill in state.fills.items() if fill.synthetic}
     for broker_order_id, fills in _by_order(statement.fills).items():
-        if broker_order_id in orders:
-            yield from _diff_fills_of(state, orders[broker_order_id], fills, moment)
+        if broker_order_id in orders and broker_order_id not in others:
+            told = [_as_one(fills)] if broker_order_id in stood_in else fills
+            yield from _diff_fills_of(state, orders[broker_order_id], told, moment, isins)
 
 
 def _by_order(fills: Iterable[Fill]) -> dict[str, list[Fill]]:
@@ -240,7 +256,25 @@ def _by_order(fills: Iterable[Fill]) -> dict[str, list[Fill]]:
     return grouped
 
 
-def _diff_fills_of(state: State, known: KnownOrder, fills: list[Fill], moment: Moment) -> Iterator[FillSeen | Event]:
+def _as_one(fills: list[Fill]) -> Fill:
+    """Executions of an order that has had a stand-in, as another one: which of them it stood for nobody can tell."""
+    with localcontext(WIDE):
+        quantity = sum((fill.quantity for fill in fills), ZERO)
+        price = sum((fill.quantity * fill.price for fill in fills), ZERO) / quantity
+    return replace(
+        fills[-1],
+        broker_trade_id=stand_in_id(quantity),
+        exchange_trade_id=None,
+        quantity=quantity,
+        price=price,
+        synthetic=True,
+        flags=("trades:after a stand-in",),
+    )
+
+
+def _diff_fills_of(
+    state: State, known: KnownOrder, fills: list[Fill], moment: Moment, isins: Mapping[str, str]
+) -> Iterator[FillSeen | Event]:
     seen: dict[str, Fill] = {}
     for fill in fills:
         before = state.fills.get((fill.broker_order_id, fill.broker_trade_id)) or seen.get(fill.broker_trade_id)
@@ -248,7 +282,7 @@ def _diff_fills_of(state: State, known: KnownOrder, fills: list[Fill], moment: M
             new = _beyond(known, fill) if fill.synthetic else fill
             if new is not None:
                 seen[fill.broker_trade_id] = new
-                yield FillSeen(fill=_complete(new, known.order), trading_on=_fill_day(new, known))
+                yield FillSeen(fill=_complete(new, known.order, isins), trading_on=_fill_day(new, known, moment))
         elif (before.quantity, before.price) != (fill.quantity, fill.price) and not fill.synthetic:
             said = {
                 "trade": fill.broker_trade_id,
@@ -259,35 +293,42 @@ def _diff_fills_of(state: State, known: KnownOrder, fills: list[Fill], moment: M
 
 
 def _beyond(known: KnownOrder, fill: Fill) -> Fill | None:
-    """A stand-in for unknown executions covers only what known executions leave open."""
-    quantity = fill.quantity - known.fills_quantity
-    if quantity <= 0:
-        return None
-    value = fill.quantity * fill.price - known.fills_value
-    return replace(fill, quantity=quantity, price=(value / quantity).quantize(Decimal("0.000001")).normalize() + 0)
+    """A stand-in for unknown executions covers only what known executions leave open, if it cost anything at all."""
+    with localcontext(WIDE):
+        quantity = fill.quantity - known.fills_quantity
+        value = fill.quantity * fill.price - known.fills_value
+        if quantity <= 0 or value <= 0:
+            return None
+        price = (value / quantity).quantize(Decimal("0.000001")).normalize() + 0
+    return replace(fill, quantity=quantity, price=price)
 
 
-def _complete(fill: Fill, order: Order) -> Fill:
+def _complete(fill: Fill, order: Order, isins: Mapping[str, str]) -> Fill:
+    segment, symbol = fill.segment or order.segment, fill.trading_symbol or order.trading_symbol
     return replace(
         fill,
-        segment=fill.segment or order.segment,
+        segment=segment,
         exchange=fill.exchange or order.exchange,
-        trading_symbol=fill.trading_symbol or order.trading_symbol,
+        trading_symbol=symbol,
+        isin=fill.isin or (isins.get(symbol) if segment == "CASH" else None),
         product=fill.product or order.product,
         side=fill.side or order.side,
     )
 
 
-def _fill_day(fill: Fill, known: KnownOrder) -> date:
-    return ist_date(fill.traded_at) if fill.traded_at else known.order.trade_on or known.listed_on
+def _fill_day(fill: Fill, known: KnownOrder, moment: Moment) -> date:
+    """The day the broker gives, if it can be true: not before the order was made nor after it was read."""
+    made_at = known.order.created_at
+    earliest = ist_date(made_at) if made_at else known.listed_on
+    said = (ist_date(fill.traded_at) if fill.traded_at else None, known.order.trade_on)
+    return next((day for day in said if day and earliest <= day <= moment.observed_on), moment.trading_on)
 
 
 def discrepancies(statement: Statement, moment: Moment, orders: Mapping[str, KnownOrder]) -> Iterator[Event]:
-    """Executions must add up to the filled quantity; where they do not, say so."""
+    """Executions must add up to the filled quantity; where they do not, say so. `orders` as after `diff_fills`."""
     if not statement.ok("fills"):
         return
-    for order in statement.orders:
-        known = orders.get(order.broker_order_id)
-        if known and known.order.filled_quantity != known.fills_quantity:
+    for broker_order_id, known in orders.items():
+        if known.order.filled_quantity != known.fills_quantity:
             said = {"filled_quantity": known.order.filled_quantity, "fills_quantity": known.fills_quantity}
-            yield _event("DISCREPANCY", "fills", order.broker_order_id, moment, said)
+            yield _event("DISCREPANCY", "fills", broker_order_id, moment, said)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from portfolio_scheduler.domain.money import ZERO
+from portfolio_scheduler.domain.money import ZERO, plain
 
 SEGMENTS = frozenset({"CASH", "FNO", "COMMODITY", "CURRENCY"})
 EXCHANGES = frozenset({"NSE", "BSE", "MCX", "MCXSX", "NCDEX", "US"})
@@ -149,8 +149,13 @@ class Fill(Struct, frozen=True, kw_only=True):
     settlement_number: str | None = None
     traded_at: datetime | None = None
     traded_raw: str | None = None
-    synthetic: bool = False
+    synthetic: bool = False  # its trade id is `stand_in_id`
     flags: tuple[str, ...] = ()
+
+
+def stand_in_id(quantity: Decimal) -> str:
+    """The trade id of a fill made from an order's own figures: how much of the order was filled by then."""
+    return f"synthetic:{plain(quantity)}"
 
 
 class Margin(Struct, frozen=True, kw_only=True):

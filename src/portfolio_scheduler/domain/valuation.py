@@ -13,6 +13,7 @@ from msgspec import Struct
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.records import Holding, Margin, Position
 
+LATE = "profit or loss of the day's positions unknown: read on a later date"
 EXACT = 60  # digits of working precision: every product and sum below is exact
 
 
@@ -100,6 +101,7 @@ class Book(Struct, frozen=True, kw_only=True):
     holdings: tuple[Holding, ...]
     positions: tuple[Position, ...]  # of this trading day
     margin: Margin | None
+    read_late: bool = False  # on a later date: holdings have taken in the day's deliveries, positions may have moved on
 
 
 def value(
@@ -119,12 +121,12 @@ def value(
         holdings_value = sum((line.quantity * line.price for line in priced if line.price is not None), ZERO)
         invested = _total(line.invested for line in held)
         with_cost = _total(line.invested for line in priced)
-        pnl, notes = positions_pnl(book.positions, prices)
+        pnl, notes = (None, (LATE,)) if book.read_late else positions_pnl(book.positions, prices)
         return Valuation(
             trading_on=trading_on,
             holdings_value=holdings_value,
             invested=invested,
-            unrealised_pnl=None if with_cost is None else holdings_value - with_cost,
+            unrealised_pnl=None if with_cost is None or (held and not priced) else holdings_value - with_cost,
             positions_pnl=pnl,
             cash=book.margin.clear_cash if book.margin else None,
             margin_used=book.margin.net_margin_used if book.margin else None,
@@ -178,7 +180,7 @@ def effective_lines(
     """Rule 8: holdings plus today's delivery trades, each unit counted once. Sorted by ISIN."""
     holdings = {holding.isin: holding for holding in book.holdings}
     todays = _todays(book)
-    expected = _expected(before, trades)
+    expected = _expected(book, before, trades)
     lines = []
     for isin in sorted(holdings.keys() | todays.keys()):
         line = _effective_line(isin, holdings.get(isin), todays.get(isin), expected)
@@ -223,10 +225,10 @@ def instrument_key(position: Position) -> str:
     return f"{position.exchange}:{position.trading_symbol}"
 
 
-def _expected(before: Before | None, trades: Sequence[Trade]) -> dict[str, Decimal] | None:
+def _expected(book: Book, before: Before | None, trades: Sequence[Trade]) -> dict[str, Decimal] | None:
     """What each ISIN should come to by what was held before and traded since; None before the first snapshot."""
     if before is None:
-        return None
+        return {holding.isin: holding.quantity for holding in book.holdings} if book.read_late else None
     expected = {line.isin: line.quantity for line in before.lines}
     for trade in trades:
         expected[trade.isin] = expected.get(trade.isin, ZERO) + trade.units

@@ -7,7 +7,7 @@ everything that follows is written in one transaction at the end. Who has read t
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
 from uuid import UUID
@@ -37,6 +37,7 @@ from portfolio_scheduler.domain.changes import (
     fold,
 )
 from portfolio_scheduler.domain.diff import diff
+from portfolio_scheduler.domain.line_diff import position_section
 from portfolio_scheduler.domain.records import (
     Answer,
     Fetched,
@@ -48,12 +49,13 @@ from portfolio_scheduler.domain.records import (
     Statement,
 )
 from portfolio_scheduler.domain.valuation import instrument_key
-from portfolio_scheduler.errors import BrokerError, BrokerLoginRequired, Fenced, PortfolioSchedulerError
+from portfolio_scheduler.errors import BrokerError, BrokerLoginRequired, DatabaseUnavailable, Fenced, PortfolioSchedulerError
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync.gaps import mark_lost_days
 from portfolio_scheduler.sync.snapshot import take_snapshot
 
 APPLY_ATTEMPTS = 3
+CLOSING_TOGETHER = frozenset({"CASH", "FNO"})  # segments whose session ends with the calendar's
 GOOD = frozenset({Outcome.OK, Outcome.NOT_ENTITLED})
 COUNTED: Mapping[type, str] = {
     OrderSeen: "orders",
@@ -137,6 +139,9 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
     await mark_lost_days(app, account, claim, observed_at, trading_on)
     fetched = await _fetch(app, account, claim, broker, observed_at, trading_on)
     await _keep(app, claim, fetched.answers)
+    if ist_date(app.clock.now()) > ist_date(observed_at):  # read across midnight: its lists may be the new day's
+        observed_at = app.clock.now()
+        trading_on = app.calendar.trading_on(observed_at)
     statement = broker.parse(fetched.answers, fetched.sections, observed_at, trading_on)
     _check_identity(account, statement)
     return await _apply(app, account, claim, statement, trading_on)
@@ -158,14 +163,23 @@ async def _fetch(
                 ids = [order.broker_order_id for order in said.orders]
                 known = await state.load(tx, account.id, ids, trading_on)
                 wanted = await _unpriced(app, tx, said, known, observed_at, trading_on)
-            fills = await session.fetch_fills(_owed(said, known))
-            priced = await session.fetch_prices(wanted)
+            fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known)))
+            priced = await _fetch_last("prices", session.fetch_prices(wanted))
         finally:
             await _keep_token(app, account, session, token)
     return Fetched(
         answers=(*book.answers, *fills.answers, *priced.answers),
         sections=book.sections | fills.sections | priced.sections,
     )
+
+
+async def _fetch_last(section: str, fetching: Awaitable[Fetched]) -> Fetched:
+    """What is asked last may fail without losing what was read first, be it by a login that died in between."""
+    try:
+        return await fetching
+    except BrokerError as error:
+        failed = SectionResult(outcome=Outcome.FAILED, error=type(error).__name__, reason=error.message)
+        return Fetched(sections={section: failed})
 
 
 def _owed(said: Statement, known: State) -> list[Order]:
@@ -183,19 +197,21 @@ def _owed(said: Statement, known: State) -> list[Order]:
 async def _unpriced(
     app: App, tx: Tx, said: Statement, known: State, observed_at: datetime, trading_on: date
 ) -> list[Instrument]:
-    """Instruments held or open that nobody has read the closing price of yet; before the close, all of them."""
+    """Instruments held or open that nobody has read the closing price of yet; before the close, all of them.
+
+    The close is the cash market's, which derivatives share; what trades on into the evening is read every time.
+    """
     instruments = _instruments(said, known)
     closes_at = app.calendar.closes_at(trading_on)
     if observed_at < closes_at:
         return sorted(instruments.values())
     have = await prices.priced_since(tx, instruments.keys(), trading_on, closes_at)
-    return sorted(instrument for key, instrument in instruments.items() if key not in have)
+    return sorted(i for key, i in instruments.items() if key not in have or i.segment not in CLOSING_TOGETHER)
 
 
 def _instruments(said: Statement, known: State) -> dict[str, Instrument]:
     holdings = said.holdings if said.applies("holdings") else tuple(k.holding for k in known.holdings.values())
-    read = any(section.startswith("positions:") for section in said.sections)
-    positions = said.positions if read else tuple(k.position for k in known.positions.values())
+    unread = [k.position for k in known.positions.values() if not said.applies(position_section(k.position))]
     instruments = {}
     for holding in holdings:
         exchange = "NSE" if not holding.exchanges or "NSE" in holding.exchanges else holding.exchanges[0]
@@ -203,7 +219,7 @@ def _instruments(said: Statement, known: State) -> dict[str, Instrument]:
             instruments[holding.isin] = Instrument(
                 key=holding.isin, exchange=exchange, segment="CASH", trading_symbol=holding.trading_symbol
             )
-    for position in positions:
+    for position in (*said.positions, *unread):
         key = instrument_key(position)
         if position.quantity and key not in instruments:
             instruments[key] = Instrument(
@@ -231,8 +247,11 @@ async def _keep_token(app: App, account: Account, session: BrokerSession, before
     token = session.token
     if token is not None and token != before:
         sealed = app.vault.seal(account.id, "token", token.token.encode())
-        async with transaction(app.pool) as tx:
-            await accounts.save_token(tx, account.id, sealed, token.expires_at)
+        try:
+            async with transaction(app.pool) as tx:
+                await accounts.save_token(tx, account.id, sealed, token.expires_at)
+        except (psycopg.Error, DatabaseUnavailable) as error:  # the next sync mints another; today's reading is worth more
+            log.warning("token not kept", error=type(error).__name__)
 
 
 async def _keep(app: App, claim: Claim, answers: tuple[Answer, ...]) -> None:
@@ -278,8 +297,8 @@ async def _apply(app: App, account: Account, claim: Claim, statement: Statement,
 
 async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
     head = await ledger.lock(tx, account.id, claim.fence)
-    ids = [order.broker_order_id for order in statement.orders]
-    known = await state.load(tx, account.id, ids, trading_on)
+    ids = {record.broker_order_id for record in (*statement.orders, *statement.fills)}
+    known = await state.load(tx, account.id, sorted(ids), trading_on)
     read = await batches.readings(tx, account.id, trading_on)
     moment = await _moment(tx, account, statement, trading_on, read)
 
@@ -298,6 +317,8 @@ async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: St
         counts["snapshots"] = await take_snapshot(app, tx, head, batch, moment, after, margin)
     if statement.owner is not None:
         await _save_owner(tx, account, statement.owner)
+    if any(result.error == BrokerLoginRequired.__name__ for result in statement.sections.values()):
+        await accounts.needs_login(tx, account.id)
     result = _result(difference, statement, trading_on, standing, counts)
     await batches.finish(tx, claim, result, app.clock.now())
     return result
@@ -323,7 +344,7 @@ def _standing(app: App, observed_at: datetime, trading_on: date) -> str:
 def _is_complete(difference: Difference, owner: Owner | None, read: Readings) -> bool:
     """Whether this reading, with what was read well before on the same day, says everything about the day."""
     segments = owner.segments if owner else ()
-    expected = {"holdings", "fills", "margin", "prices"}
+    expected = {"holdings", "fills", "margin", "prices", *difference.sections, *read.asked}
     expected |= {f"{section}:{segment}" for section in ("positions", "orders") for segment in segments}
     good = {name for name, result in difference.sections.items() if result.outcome in GOOD}
     bad = difference.sections.keys() - good

@@ -40,7 +40,7 @@ async def take_snapshot(
     compared = await snapshots.context(tx, head.account_id, moment.trading_on)
     if compared.latest is not None and moment.rolled:
         return 0
-    valuation = await valued(app, tx, moment.trading_on, known, margin, compared)
+    valuation = await valued(app, tx, moment.trading_on, known, margin, compared, read_late=moment.rolled)
     snapshot = _snapshot(valuation, compared, _reason(moment))
     if compared.latest is not None:
         differing = _differing(compared.latest, snapshot)
@@ -53,13 +53,21 @@ async def take_snapshot(
 
 
 async def valued(
-    app: App, tx: Tx, trading_on: date, known: State, margin: Margin | None, compared: Context
+    app: App,
+    tx: Tx,
+    trading_on: date,
+    known: State,
+    margin: Margin | None,
+    compared: Context,
+    *,
+    read_late: bool = False,
 ) -> Valuation:
     """The account as known, at the prices of that day."""
     book = Book(
         holdings=tuple(k.holding for k in known.holdings.values()),
         positions=tuple(k.position for k in known.positions.values() if k.trading_on == trading_on),
         margin=margin,
+        read_late=read_late,
     )
     keys = {holding.isin for holding in book.holdings} | {instrument_key(p) for p in book.positions}
     keys |= {line.isin for line in compared.before.lines} if compared.before else set()

@@ -38,6 +38,7 @@ from portfolio_scheduler.domain.records import (
     Price,
     SectionResult,
     Statement,
+    stand_in_id,
 )
 from portfolio_scheduler.errors import InvalidInput
 
@@ -71,7 +72,6 @@ ID_LIMIT = 200  # characters of an id, a symbol or a word
 REMARK_LIMIT = 4000  # characters; the whole text stays in the raw answer
 FUTURE_TOLERANCE = timedelta(minutes=5)
 EPOCH_MILLISECONDS_FROM = 10**11  # a larger number counts milliseconds
-SYNTHETIC = "synthetic"  # begins the trade id of a fill made from an order's own figures
 
 _ISIN = re.compile(r"[A-Z]{2}[A-Z0-9]{9}[0-9]")
 _DATE_TIME = re.compile(
@@ -608,7 +608,7 @@ def _synthetic_fill(order_id: str, asked: dict[str, str]) -> Fill | None:
         return None
     return Fill(
         broker_order_id=order_id,
-        broker_trade_id=f"{SYNTHETIC}:{plain(quantity)}",
+        broker_trade_id=stand_in_id(quantity),
         segment=asked.get("segment"),
         exchange=asked.get("exchange"),
         trading_symbol=asked.get("trading_symbol"),
