@@ -28,7 +28,7 @@ async def told(stage: Stage, account: Account) -> dict[str, list[str]]:
     """All facts of the account but their numbers, and the figures of its snapshots."""
     facts = {}
     for table, columns in FACTS.items():
-        rows = await stage.rows(f"SELECT {columns} FROM {table} WHERE account_id = %s", account.id)  # noqa: S608
+        rows = await stage.rows(f"SELECT {columns} FROM {table} WHERE account_id = %s", account.id)
         facts[table] = sorted(map(repr, rows))
     facts["figures"] = [repr(row) for row in await stage.rows(FIGURES, account.id)]
     return facts

@@ -159,7 +159,9 @@ async def test_every_field_survives_the_database(stage: Stage) -> None:
             a_position("X'\"", product=""),
         ),
         fills=(
-            a_fill("0.5", "0.000001", order=order.broker_order_id, trade="T'1", traded_at=odd, traded_raw="", status=""),
+            a_fill(
+                "0.5", "0.000001", order=order.broker_order_id, trade="T'1", traded_at=odd, traded_raw="", status=""
+            ),
             a_fill(1, order=order.broker_order_id, trade="T2", isin="", remark="", flags=("x",), settlement_number="1"),
         ),
     )

@@ -49,7 +49,13 @@ from portfolio_scheduler.domain.records import (
     Statement,
 )
 from portfolio_scheduler.domain.valuation import instrument_key
-from portfolio_scheduler.errors import BrokerError, BrokerLoginRequired, DatabaseUnavailable, Fenced, PortfolioSchedulerError
+from portfolio_scheduler.errors import (
+    BrokerError,
+    BrokerLoginRequired,
+    DatabaseUnavailable,
+    Fenced,
+    PortfolioSchedulerError,
+)
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync.gaps import mark_lost_days
 from portfolio_scheduler.sync.snapshot import take_snapshot
@@ -250,7 +256,10 @@ async def _keep_token(app: App, account: Account, session: BrokerSession, before
         try:
             async with transaction(app.pool) as tx:
                 await accounts.save_token(tx, account.id, sealed, token.expires_at)
-        except (psycopg.Error, DatabaseUnavailable) as error:  # the next sync mints another; today's reading is worth more
+        except (
+            psycopg.Error,
+            DatabaseUnavailable,
+        ) as error:  # the next sync mints another; today's reading is worth more
             log.warning("token not kept", error=type(error).__name__)
 
 
