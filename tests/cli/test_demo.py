@@ -33,7 +33,7 @@ def test_the_demo_shows_three_accounts_a_trail_and_the_day(folder: Path) -> None
     for words in (
         "quiet investor",
         "active trader",
-        "family (daily approval)",
+        "daily approval",
         "final",
         "cancelled with",
         "3 trading days",
@@ -49,7 +49,7 @@ def test_the_demo_as_json_is_one_document_of_exact_figures(folder: Path) -> None
     assert [account["account"] for account in told["accounts"]] == [
         "quiet investor",
         "active trader",
-        "family (daily approval)",
+        "daily approval",
     ]
     for account in told["accounts"]:
         summary = account["summary"]

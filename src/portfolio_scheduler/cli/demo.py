@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from portfolio_scheduler.simulator.server import Simulator
 
 SEED = 7
-LABELS = ("quiet investor", "active trader", "family (daily approval)")
+LABELS = ("quiet investor", "active trader", "daily approval")
 LAST_DAY = date(2026, 4, 24)  # the last day the simulator has real closing prices for
 SEEN_DURING_THE_DAY = ((11, 15), (14, 45))  # on the last days the trader is also synced by hand, so that trails grow
 MARKER = "this-is-a-demo"
