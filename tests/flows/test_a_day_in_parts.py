@@ -11,8 +11,9 @@ from tests.builders import TUESDAY
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger
 
-FIGURES = """SELECT trading_on, holdings_value, invested, unrealised_pnl, positions_pnl, cash, margin_used, holdings_count,
-    positions_count, orders_count, fills_count, priced_ratio, day_change, market_move, net_invested, unexplained, lines
+FIGURES = """SELECT trading_on, holdings_value, invested, unrealised_pnl, positions_pnl, cash, margin_used,
+    holdings_count, positions_count, orders_count, fills_count, priced_ratio,
+    day_change, market_move, net_invested, unexplained, lines
     FROM portfolio_snapshots WHERE account_id = %s ORDER BY trading_on, revision"""
 FACTS = {
     "order_history": "broker_order_id, listed_on, status, filled_quantity",
@@ -28,7 +29,7 @@ async def told(stage: Stage, account: Account) -> dict[str, list[str]]:
     """All facts of the account but their numbers, and the figures of its snapshots."""
     facts = {}
     for table, columns in FACTS.items():
-        rows = await stage.rows(f"SELECT {columns} FROM {table} WHERE account_id = %s", account.id)  # noqa: S608
+        rows = await stage.rows(f"SELECT {columns} FROM {table} WHERE account_id = %s", account.id)
         facts[table] = sorted(map(repr, rows))
     facts["figures"] = [repr(row) for row in await stage.rows(FIGURES, account.id)]
     return facts
