@@ -11,8 +11,9 @@ from tests.builders import TUESDAY
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger
 
-FIGURES = """SELECT trading_on, holdings_value, invested, unrealised_pnl, positions_pnl, cash, margin_used, holdings_count,
-    positions_count, orders_count, fills_count, priced_ratio, day_change, market_move, net_invested, unexplained, lines
+FIGURES = """SELECT trading_on, holdings_value, invested, unrealised_pnl, positions_pnl, cash, margin_used,
+    holdings_count, positions_count, orders_count, fills_count, priced_ratio,
+    day_change, market_move, net_invested, unexplained, lines
     FROM portfolio_snapshots WHERE account_id = %s ORDER BY trading_on, revision"""
 FACTS = {
     "order_history": "broker_order_id, listed_on, status, filled_quantity",

@@ -53,8 +53,8 @@ class BrokerSession(Protocol):
     async def fetch_book(self, sections: Collection[str] | None) -> Fetched:
         """User detail, holdings, positions, orders and margin: all of them (None) or the named sections only.
 
-        A section that fails becomes an outcome; only a login that fails raises (`BrokerLoginRequired` when the owner
-        must act, another `BrokerError` when trying later may help).
+        A section that fails becomes an outcome; only a login that fails from the start raises
+        (`BrokerLoginRequired` when the owner must act, another `BrokerError` when trying later may help).
         """
         ...
 

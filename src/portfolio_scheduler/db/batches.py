@@ -186,6 +186,14 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime) -> None:
         raise Fenced
 
 
+async def is_finished(tx: Tx, claim: Claim) -> bool:
+    """Whether this very claim has been brought to its end."""
+    cursor = await tx.execute(
+        "SELECT FROM sync_batches WHERE id = %s AND fence = %s AND finished_at IS NOT NULL", (claim.id, claim.fence)
+    )
+    return cursor.rowcount == 1
+
+
 def _json(value: Any) -> bytes:
     return document([value]).encode()[1:-1]
 

@@ -986,7 +986,7 @@ COMMENT ON COLUMN public.sync_batches.answers IS 'the raw answers read, in order
 --
 
 CREATE VIEW public.coverage WITH (security_invoker='true') AS
- WITH read AS (
+ WITH read AS NOT MATERIALIZED (
          SELECT b.account_id,
             b.trading_on,
             s.key AS section,
@@ -996,7 +996,7 @@ CREATE VIEW public.coverage WITH (security_invoker='true') AS
            FROM public.sync_batches b,
             LATERAL jsonb_each(b.sections) s(key, value)
           WHERE ((b.status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text])) AND (b.trading_on IS NOT NULL))
-        ), best AS (
+        ), best AS NOT MATERIALIZED (
          SELECT DISTINCT ON (read.account_id, read.trading_on, read.section) read.account_id,
             read.trading_on,
             read.section,

@@ -7,9 +7,11 @@ everything that follows is written in one transaction at the end. Who has read t
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
+from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -60,7 +62,7 @@ from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync.gaps import mark_lost_days
 from portfolio_scheduler.sync.snapshot import take_snapshot
 
-APPLY_ATTEMPTS = 3
+ATTEMPTS = 6  # of a transaction, over some six seconds: a database restarts in less
 CLOSING_TOGETHER = frozenset({"CASH", "FNO"})  # segments whose session ends with the calendar's
 GOOD = frozenset({Outcome.OK, Outcome.NOT_ENTITLED})
 COUNTED: Mapping[type, str] = {
@@ -165,10 +167,7 @@ async def _fetch(
         try:
             book = await session.fetch_book(claim.wanted)
             said = broker.parse(book.answers, book.sections, observed_at, trading_on)
-            async with transaction(app.pool) as tx:
-                ids = [order.broker_order_id for order in said.orders]
-                known = await state.load(tx, account.id, ids, trading_on)
-                wanted = await _unpriced(app, tx, said, known, observed_at, trading_on)
+            known, wanted = await _again(app, partial(_asked_next, app, account, said, observed_at, trading_on))
             fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known)))
             priced = await _fetch_last("prices", session.fetch_prices(wanted))
         finally:
@@ -177,6 +176,13 @@ async def _fetch(
         answers=(*book.answers, *fills.answers, *priced.answers),
         sections=book.sections | fills.sections | priced.sections,
     )
+
+
+async def _asked_next(
+    app: App, account: Account, said: Statement, observed_at: datetime, trading_on: date, tx: Tx
+) -> tuple[State, list[Instrument]]:
+    known = await state.load(tx, account.id, [order.broker_order_id for order in said.orders], trading_on)
+    return known, await _unpriced(app, tx, said, known, observed_at, trading_on)
 
 
 async def _fetch_last(section: str, fetching: Awaitable[Fetched]) -> Fetched:
@@ -256,19 +262,19 @@ async def _keep_token(app: App, account: Account, session: BrokerSession, before
         try:
             async with transaction(app.pool) as tx:
                 await accounts.save_token(tx, account.id, sealed, token.expires_at)
-        except (
-            psycopg.Error,
-            DatabaseUnavailable,
-        ) as error:  # the next sync mints another; today's reading is worth more
+        except (psycopg.Error, DatabaseUnavailable) as error:  # today's reading is worth more
             log.warning("token not kept", error=type(error).__name__)
 
 
 async def _keep(app: App, claim: Claim, answers: tuple[Answer, ...]) -> None:
     """The raw answers are facts before anybody has understood them."""
-    async with transaction(app.pool) as tx:
+
+    async def keep(tx: Tx) -> None:
         head = await ledger.lock(tx, claim.account_id, claim.fence)
         await ledger.keep_payloads(tx, head, claim.id, answers)
         await batches.save_answers(tx, claim, answers)
+
+    await _again(app, keep)
 
 
 def _check_identity(account: Account, statement: Statement) -> None:
@@ -291,22 +297,38 @@ def _check_identity(account: Account, statement: Statement) -> None:
 
 
 async def _apply(app: App, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
-    """Write all of it or nothing; a conflict or a lost connection is tried again."""
-    for attempt in range(1, APPLY_ATTEMPTS + 1):
+    """Write all of it or nothing."""
+    written: list[Result] = []
+
+    async def write(tx: Tx) -> Result:
+        if not (written and await batches.is_finished(tx, claim)):  # else only the answer to our commit was lost
+            written.append(await _write(app, tx, account, claim, statement, trading_on))
+        return written[-1]
+
+    return await _again(app, write)
+
+
+T = TypeVar("T")
+
+
+async def _again(app: App, work: Callable[[Tx], Awaitable[T]]) -> T:
+    """Do it in a transaction, and once more after a conflict or a lost connection: what failed so did nothing."""
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             async with transaction(app.pool) as tx:
-                return await _write(app, tx, account, claim, statement, trading_on)
+                return await work(tx)
         except psycopg.Error as error:
-            if attempt == APPLY_ATTEMPTS or not is_worth_retrying(error):
+            if attempt == ATTEMPTS or not is_worth_retrying(error):
                 raise
-            log.warning("apply is tried again", attempt=attempt, sqlstate=error.sqlstate)
-            await app.clock.sleep(0.1 * attempt)
+            log.warning("transaction is tried again", attempt=attempt, sqlstate=error.sqlstate)
+            await app.pool.check()  # one lost connection is seldom alone
+            await app.clock.sleep(0.1 * 2**attempt)
     raise AssertionError("unreachable")
 
 
 async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
     head = await ledger.lock(tx, account.id, claim.fence)
-    ids = {record.broker_order_id for record in (*statement.orders, *statement.fills)}
+    ids = {order.broker_order_id for order in statement.orders} | {fill.broker_order_id for fill in statement.fills}
     known = await state.load(tx, account.id, sorted(ids), trading_on)
     read = await batches.readings(tx, account.id, trading_on)
     moment = await _moment(tx, account, statement, trading_on, read)
@@ -408,11 +430,14 @@ async def _fail(app: App, account: Account, claim: Claim, error: BaseException) 
     text = error.message if ours else "interrupted" if interrupted else "unexpected error; see the log"  # type: ignore[attr-defined]
     result = Result(status="failed", error_class=type(error).__name__, error_text=text)
     log.warning("sync failed", error=type(error).__name__, reason=text)
-    async with transaction(app.pool) as tx:
+
+    async def close(tx: Tx) -> None:
         if isinstance(error, BrokerLoginRequired):
             await accounts.needs_login(tx, account.id)
         with suppress(Fenced):
             await batches.finish(tx, claim, result, app.clock.now())
+
+    await _again(app, close)
     return result
 
 

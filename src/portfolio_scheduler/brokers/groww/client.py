@@ -201,12 +201,15 @@ class GrowwSession:
         return _joined([owner, *reads])
 
     async def _guarded(self, read: _Read, names: Iterable[str], reader: Callable[[_Read], Awaitable[T]]) -> T | None:
-        """Run one reader; its failure is the outcome of those of its sections that have none yet."""
+        """Run one reader; its failure is the outcome of those of its sections that have none yet.
+
+        A login that dies later than at the first read is one, too: what other readers have is as good as ever.
+        """
         try:
             result = await reader(read)
-        except BrokerLoginRequired:
-            raise
         except BrokerError as error:
+            if isinstance(error, BrokerLoginRequired) and "owner" in names:
+                raise
             for name in names:
                 read.sections.setdefault(name, _ended(error))
             return None

@@ -457,11 +457,11 @@ LEFT JOIN LATERAL (
 COMMENT ON VIEW position_values IS 'view: the positions now, each with its newest price';
 
 CREATE VIEW coverage WITH (security_invoker = true) AS
-WITH read AS (
+WITH read AS NOT MATERIALIZED (  -- so that the account asked for is looked for first
     SELECT b.account_id, b.trading_on, s.key AS section, b.standing, s.value ->> 'outcome' AS outcome, b.id AS batch_id
     FROM sync_batches b, jsonb_each(b.sections) s
     WHERE b.status IN ('completed', 'partial', 'failed') AND b.trading_on IS NOT NULL
-), best AS (
+), best AS NOT MATERIALIZED (
     SELECT DISTINCT ON (account_id, trading_on, section) account_id, trading_on, section, batch_id,
         CASE WHEN outcome IN ('ok', 'not_entitled') AND standing = 'final' THEN 'complete'
              WHEN outcome IN ('ok', 'not_entitled') AND standing = 'late' THEN 'late'
