@@ -1,4 +1,4 @@
-"""The schema's own rules: no index twice, no cascade into history, no unique key that one owner could test another by."""
+"""The schema's own rules: no index twice, no cascade into history, no unique key that tells of another's values."""
 
 import psycopg
 import pytest
@@ -61,7 +61,8 @@ def test_no_foreign_key_cascades(database: Database) -> None:
     with psycopg.connect(database.owner) as connection:
         rows = connection.execute(
             "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'f' "
-            "AND connamespace = 'public'::regnamespace AND (confdeltype NOT IN ('a', 'r') OR confupdtype NOT IN ('a', 'r')) "
+            "AND connamespace = 'public'::regnamespace "
+            "AND (confdeltype NOT IN ('a', 'r') OR confupdtype NOT IN ('a', 'r')) "
             "AND conrelid::regclass::text NOT LIKE 'procrastinate%'"
         ).fetchall()
     assert rows == []
