@@ -166,11 +166,14 @@ def test_unknown_words_are_kept_and_flagged() -> None:
     assert set(statement.flags) == {f"orders:CASH:{word}" for word in order.flags}
 
 
-def test_an_unknown_segment_is_a_section_of_its_own_or_left_out() -> None:
+def test_an_unknown_segment_is_a_section_of_its_own_and_a_known_one_has_its_own_reading() -> None:
     answer = an_answer("orders", "orders", {"order_list": [an_order(1, segment="MOON")]}, "/order/list?page=0")
     statement = parse([answer], {"orders:CASH": OK, "orders:MOON": OK}, NOW, TODAY)
     assert statement.orders[0].flags == ("segment:MOON",)
-    assert parse([answer], {"orders:CASH": OK}, NOW, TODAY).orders == ()
+    stray = parse([answer], {"orders:CASH": OK}, NOW, TODAY)
+    assert (stray.orders, stray.sections["orders:MOON"].outcome) == (statement.orders, Outcome.UNSTABLE)
+    other = an_answer("orders", "orders:CASH", {"order_list": [an_order(1, segment="FNO")]}, "/order/list?page=0")
+    assert parse([other], {"orders:CASH": OK}, NOW, TODAY).orders == ()
 
 
 NAMELESS = {"groww_trade_id": "", "exchange_trade_id": None}

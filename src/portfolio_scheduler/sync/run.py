@@ -449,8 +449,7 @@ async def _heartbeat(app: App, claim: Claim) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.gather(task, return_exceptions=True)  # swallows its cancellation, never ours
 
 
 async def _beat(app: App, claim: Claim) -> None:

@@ -283,6 +283,12 @@ class _Draft:
         """An answer without segment ("orders") speaks for all sections of its group ("orders:CASH", …)."""
         return [name for name in self.sections if name == section or name.startswith(f"{section}:")]
 
+    def found(self, group: str, segment: str) -> None:
+        """A record of a segment nobody could ask for is kept. Segments we know have readings of their own."""
+        if segment not in SEGMENTS:
+            reason = "A record of it stood in another segment's list."
+            self.sections.setdefault(f"{group}:{segment}", SectionResult(outcome=Outcome.UNSTABLE, reason=reason))
+
     def applies(self, section: str) -> bool:
         result = self.sections.get(section)
         return result is not None and result.outcome in {Outcome.OK, Outcome.UNSTABLE}
@@ -411,6 +417,7 @@ def _positions(draft: _Draft, answers: Sequence[Answer]) -> list[Position]:
             except _Unusable as error:
                 draft.quarantine(answer.section, row.trading_symbol or "", str(error))
                 continue
+            draft.found("positions", position.segment)
             draft.flag(f"positions:{position.segment}", *reader.flags)
             found.append((position.key, f"positions:{position.segment}", position))
     return _once(draft, found)
@@ -474,6 +481,7 @@ def _orders(draft: _Draft, answers: Sequence[Answer]) -> list[Order]:
                 draft.quarantine(answer.section, row.groww_order_id or "", str(error))
                 continue
             scan = "" if answer.call == "order" else asked.get("scan", "")
+            draft.found("orders", order.segment)
             _add_version(seen, order, answer.digest, scan)
     orders = []
     for order_id, versions in seen.items():
