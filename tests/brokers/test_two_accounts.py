@@ -33,9 +33,12 @@ async def test_many_accounts_at_once_each_see_only_themselves(server: Scripted, 
         return {"holdings": [a_holding(int(who(request)))]}
 
     server.on("/token/api/access", mint)
-    server.on("/user/detail", lambda request: {"ucc": who(request), "active_segments": ["CASH"]})
+
+    def owner(request: web.Request) -> Any:
+        return failure(401, "401") if who(request) == "13" else {"ucc": who(request), "active_segments": ["CASH"]}
+
+    server.on("/user/detail", owner)
     server.on("/holdings/user", holdings)
-    server.on("/margins/detail/user", lambda request: failure(401, "401") if who(request) == "13" else {})
     groww = Groww(server.url)
 
     async def sync(number: int) -> Any:
