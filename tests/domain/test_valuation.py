@@ -167,7 +167,7 @@ def test_units_nobody_can_explain_are_told_apart() -> None:
     [
         (None, MONDAY, {INFY: at(105)}, "no earlier snapshot"),
         (monday(a_line()), FRIDAY, {INFY: at(105)}, "no snapshot of the previous trading day"),
-        (monday(a_line()), MONDAY, {}, "price on only one of the two days"),
+        (monday(a_line()), MONDAY, {}, "nothing that is held had a price today"),
         (monday(a_line(price=None)), MONDAY, {INFY: at(105)}, "price on only one of the two days"),
     ],
 )
@@ -219,6 +219,8 @@ def test_the_parts_always_add_up(
         trades=tuple(trades),
     )
     change = found.change
+    assert found.holdings_value is not None
+    assert before.holdings_value is not None
     assert change.day_change == found.holdings_value - before.holdings_value
 
 
@@ -230,6 +232,14 @@ def test_no_price_is_never_zero_nor_cost() -> None:
     assert (found.holdings_value, found.priced_ratio, found.oldest_price_on) == (1050, d("0.5"), FRIDAY)
     assert found.unrealised_pnl == 50
     assert any("has no price" in note for note in found.notes)
+
+
+def test_nothing_priced_is_no_value_and_nothing_held_is_zero() -> None:
+    assert valued(a_holding(INFY, 10)).holdings_value is None
+    assert valued().holdings_value == 0
+    unpriced = Before(trading_on=MONDAY, holdings_value=None, lines=(a_line(price=None),))
+    change = valued(a_holding(INFY, 10), prices={INFY: at(105)}, before=unpriced).change
+    assert (change.day_change, change.day_change_reason) == (None, "nothing that is held had a price on 2026-04-20")
 
 
 def test_an_unknown_average_price_leaves_the_profit_unknown() -> None:

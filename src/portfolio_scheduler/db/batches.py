@@ -44,13 +44,15 @@ class Running(Struct, frozen=True, kw_only=True):
 async def start(
     tx: Tx, account_id: UUID, *, trigger: str, now: datetime, worker: str, wanted: Sequence[str] | None = None
 ) -> Claim:
-    """Open a batch and claim it. A queued one is taken over, a running one is a `Conflict` that names it."""
+    """Open a batch and claim it. A queued one is taken over, and reads everything if this asks for everything; a
+    running one is a `Conflict` that names it."""
     await _give_up_stale(tx, account_id, now)
     await tx.execute(
         """
         INSERT INTO sync_batches (account_id, trigger, wanted, status, queued_at)
         VALUES (%s, %s, %s, 'queued', %s)
-        ON CONFLICT (account_id) WHERE status IN ('queued', 'running') DO NOTHING
+        ON CONFLICT (account_id) WHERE status IN ('queued', 'running') DO UPDATE SET wanted = NULL
+            WHERE sync_batches.status = 'queued' AND EXCLUDED.wanted IS NULL
         """,
         (account_id, trigger, list(wanted) if wanted is not None else None, now),
     )

@@ -40,7 +40,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     trading_on: date
     revision: int
     reason: str
-    holdings_value: Decimal
+    holdings_value: Decimal | None
     invested: Decimal | None
     unrealised_pnl: Decimal | None
     positions_pnl: Decimal | None

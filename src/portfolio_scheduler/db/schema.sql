@@ -1520,7 +1520,7 @@ CREATE TABLE public.portfolio_snapshots (
     trading_on date NOT NULL,
     revision integer NOT NULL,
     reason text NOT NULL,
-    holdings_value public.amount NOT NULL,
+    holdings_value public.amount,
     invested public.amount,
     unrealised_pnl public.amount,
     positions_pnl public.amount,
@@ -1543,8 +1543,8 @@ CREATE TABLE public.portfolio_snapshots (
     lines jsonb NOT NULL,
     details jsonb NOT NULL,
     CONSTRAINT portfolio_snapshots_check CHECK ((corrects_seq < seq)),
-    CONSTRAINT portfolio_snapshots_check1 CHECK (((day_change IS NULL) OR ((day_change)::numeric = ((((market_move)::numeric + (net_invested)::numeric) + (transferred)::numeric) + (unexplained)::numeric)))),
-    CONSTRAINT portfolio_snapshots_check2 CHECK (((day_change IS NULL) OR ((day_change)::numeric = ((holdings_value)::numeric - (previous_value)::numeric)))),
+    CONSTRAINT portfolio_snapshots_check1 CHECK (((day_change IS NULL) OR COALESCE(((day_change)::numeric = ((((market_move)::numeric + (net_invested)::numeric) + (transferred)::numeric) + (unexplained)::numeric)), false))),
+    CONSTRAINT portfolio_snapshots_check2 CHECK (((day_change IS NULL) OR COALESCE(((day_change)::numeric = ((holdings_value)::numeric - (previous_value)::numeric)), false))),
     CONSTRAINT portfolio_snapshots_check3 CHECK (((day_change IS NULL) = (day_change_reason IS NOT NULL))),
     CONSTRAINT portfolio_snapshots_priced_ratio_check CHECK ((((priced_ratio)::numeric >= (0)::numeric) AND ((priced_ratio)::numeric <= (1)::numeric))),
     CONSTRAINT portfolio_snapshots_revision_check CHECK ((revision > 0)),
@@ -1559,6 +1559,13 @@ ALTER TABLE public.portfolio_snapshots OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.portfolio_snapshots IS 'fact: the valued portfolio of a trading day, by revision; a correction is a new revision';
+
+
+--
+-- Name: COLUMN portfolio_snapshots.holdings_value; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.portfolio_snapshots.holdings_value IS 'of the lines that have a price; null when something is held and nothing has one';
 
 
 --

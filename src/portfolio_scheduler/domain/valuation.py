@@ -59,7 +59,7 @@ class Before(Struct, frozen=True, kw_only=True):
     """The last snapshot before the day in question."""
 
     trading_on: date
-    holdings_value: Decimal
+    holdings_value: Decimal | None
     lines: tuple[Line, ...]
 
 
@@ -80,7 +80,7 @@ class Valuation(Struct, frozen=True, kw_only=True):
     """The valued portfolio of one trading day. Amounts in rupees; None is unknown, never 0."""
 
     trading_on: date
-    holdings_value: Decimal
+    holdings_value: Decimal | None  # of the lines that have a price; None when something is held and nothing has one
     invested: Decimal | None
     unrealised_pnl: Decimal | None
     positions_pnl: Decimal | None
@@ -118,7 +118,7 @@ def value(
         lines = effective_lines(book, prices, before, trades)
         held = [line for line in lines if line.quantity]
         priced = [line for line in held if line.price is not None]
-        holdings_value = sum((line.quantity * line.price for line in priced if line.price is not None), ZERO)
+        holdings_value = _total(line.value for line in priced) if priced or not held else None
         invested = _total(line.invested for line in held)
         with_cost = _total(line.invested for line in priced)
         pnl, notes = (None, (LATE,)) if book.read_late else positions_pnl(book.positions, prices)
@@ -126,7 +126,7 @@ def value(
             trading_on=trading_on,
             holdings_value=holdings_value,
             invested=invested,
-            unrealised_pnl=None if with_cost is None or (held and not priced) else holdings_value - with_cost,
+            unrealised_pnl=None if with_cost is None or holdings_value is None else holdings_value - with_cost,
             positions_pnl=pnl,
             cash=book.margin.clear_cash if book.margin else None,
             margin_used=book.margin.net_margin_used if book.margin else None,
@@ -297,7 +297,7 @@ def position_pnl(position: Position, point: PricePoint | None) -> Decimal | None
 
 def day_change(
     lines: Sequence[Line],
-    holdings_value: Decimal,
+    holdings_value: Decimal | None,
     before: Before | None,
     previous_session_on: date,
     trades: Sequence[Trade],
@@ -307,6 +307,9 @@ def day_change(
         return DayChange(day_change_reason="no earlier snapshot")
     if before.trading_on != previous_session_on:
         return DayChange(day_change_reason=f"no snapshot of the previous trading day, {previous_session_on}")
+    if holdings_value is None or before.holdings_value is None:
+        unpriced_on = "today" if holdings_value is None else f"on {before.trading_on}"
+        return DayChange(day_change_reason=f"nothing that is held had a price {unpriced_on}")
     now = {line.isin: line for line in lines}
     then = {line.isin: line for line in before.lines}
     traded: dict[str, list[Trade]] = {}

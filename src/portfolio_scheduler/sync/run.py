@@ -52,8 +52,10 @@ from portfolio_scheduler.domain.records import (
 )
 from portfolio_scheduler.domain.valuation import instrument_key
 from portfolio_scheduler.errors import (
+    BrokerAnswerUnknown,
     BrokerError,
     BrokerLoginRequired,
+    BrokerUnavailable,
     DatabaseUnavailable,
     Fenced,
     PortfolioSchedulerError,
@@ -282,7 +284,8 @@ def _check_identity(account: Account, statement: Statement) -> None:
     owner = statement.owner
     if owner is None:
         result = statement.sections.get("owner")
-        raise BrokerError(
+        kind = BrokerAnswerUnknown if result and result.error == "BrokerAnswerUnknown" else BrokerUnavailable
+        raise kind(
             f"The broker did not say whose account this is ({result.reason if result else 'no answer'}), so nothing "
             "was written."
         )

@@ -22,7 +22,7 @@ class SnapshotRow(Struct, frozen=True, kw_only=True):
     revision: int
     reason: str
     observed_at: datetime
-    holdings_value: Decimal
+    holdings_value: Decimal | None
     invested: Decimal | None
     unrealised_pnl: Decimal | None
     positions_pnl: Decimal | None

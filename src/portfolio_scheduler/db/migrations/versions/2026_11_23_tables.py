@@ -288,7 +288,7 @@ CREATE TABLE portfolio_snapshots ({FACT},
     trading_on date NOT NULL,
     revision integer NOT NULL CHECK (revision > 0),
     reason text NOT NULL,
-    holdings_value amount NOT NULL,
+    holdings_value amount,
     invested amount,
     unrealised_pnl amount,
     positions_pnl amount,
@@ -310,11 +310,12 @@ CREATE TABLE portfolio_snapshots ({FACT},
     day_change_reason text,
     lines jsonb NOT NULL,
     details jsonb NOT NULL,
-    CHECK (day_change IS NULL OR day_change = market_move + net_invested + transferred + unexplained),
-    CHECK (day_change IS NULL OR day_change = holdings_value - previous_value),
+    CHECK (day_change IS NULL OR coalesce(day_change = market_move + net_invested + transferred + unexplained, false)),
+    CHECK (day_change IS NULL OR coalesce(day_change = holdings_value - previous_value, false)),
     CHECK ((day_change IS NULL) = (day_change_reason IS NOT NULL))
 );
 COMMENT ON TABLE portfolio_snapshots IS 'fact: the valued portfolio of a trading day, by revision; a correction is a new revision';
+COMMENT ON COLUMN portfolio_snapshots.holdings_value IS 'of the lines that have a price; null when something is held and nothing has one';
 COMMENT ON COLUMN portfolio_snapshots.priced_ratio IS 'share of the holdings lines that have a price';
 COMMENT ON COLUMN portfolio_snapshots.lines IS 'per holding: isin, symbol, effective quantity, average price, price, its date and source';
 CREATE UNIQUE INDEX portfolio_snapshots_revision ON portfolio_snapshots (account_id, trading_on, revision);
