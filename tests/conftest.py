@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import msgspec
 import psycopg
 import pytest
@@ -23,6 +24,11 @@ from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.settings import Settings
 
 MEMORY = Path("/dev/shm")  # clusters are a thousand files each: in memory they are made, copied and removed at once
+# On a pipeline the same examples every time, so that it fails for what changed; everywhere else new ones every time.
+hypothesis.settings.register_profile("pipeline", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("developer", deadline=None, database=None)
+hypothesis.settings.load_profile("pipeline" if os.environ.get("CI") else "developer")
+
 _numbers = itertools.count(1)
 
 
