@@ -3,15 +3,17 @@
 One `BrokerSession` serves one account: its own HTTP client, token and rate budget, never shared.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
-from typing import ClassVar, Protocol
+from typing import BinaryIO, ClassVar, Protocol
 
 from msgspec import Struct
 
 from portfolio_scheduler.clock import Clock
+from portfolio_scheduler.domain.instruments import Listing
 from portfolio_scheduler.domain.records import Answer, Fetched, Instrument, Login, Order, SectionResult, Statement
+from portfolio_scheduler.domain.tables import BadLine
 
 
 class Credentials(Struct, frozen=True, kw_only=True):
@@ -83,4 +85,12 @@ class Broker(Protocol):
 
         Raises nothing: a section whose answers cannot be read becomes `failed` with `BrokerAnswerUnknown`.
         """
+        ...
+
+    async def fetch_instruments(self, into: BinaryIO, clock: Clock) -> None:
+        """Write the broker's public list of instruments into a file. No login is needed and none is sent."""
+        ...
+
+    def parse_instruments(self, lines: Iterable[str]) -> Iterator[Listing | BadLine]:
+        """Turn the lines of that file into listings; pure. `InvalidInput` when it is no such file."""
         ...

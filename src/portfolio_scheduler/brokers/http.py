@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -36,6 +36,7 @@ from portfolio_scheduler.log import logger
 Judge = Callable[[int, bytes, str], BrokerError | None]
 """(HTTP status, body, call) → what is wrong with the answer, or None. Errors with `retryable` are tried again."""
 
+PIECE_BYTES = 256 * 1024
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 
 
@@ -123,8 +124,11 @@ class Http:
         query: str = "",
         body: bytes | None = None,
         waits_for_429: bool = True,
+        into: BinaryIO | None = None,
     ) -> Reply:
         """One answer, with its retries. `path` and `query` are percent-encoded; anything off the list is `NotAllowed`.
+
+        With `into` a good answer is written there piece by piece, each attempt anew, and the reply's body stays empty.
 
         Retried are timeouts, broken connections and whatever `judge` finds `retryable`. An answer that stays bad comes
         back with its problem; no answer at all raises `BrokerUnavailable`, a refusal to follow or read one
@@ -142,7 +146,7 @@ class Http:
             self._check_given_up(call)
             try:
                 async with self._slots, self._budget.turn(route.kind):
-                    reply = await self._once(method, url, call, judge, headers, body)
+                    reply = await self._once(method, url, call, judge, headers, body, into)
                 problem = reply.problem
             except BrokerUnavailable as unreached:
                 problem = unreached
@@ -193,7 +197,14 @@ class Http:
             )
 
     async def _once(
-        self, method: str, url: URL, call: str, judge: Judge, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        url: URL,
+        call: str,
+        judge: Judge,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        into: BinaryIO | None,
     ) -> Reply:
         """One request, one answer. Library exceptions become ours, without their text: it can hold addresses."""
         if self._session is None:
@@ -209,7 +220,10 @@ class Http:
                         call=call,
                         status=status,
                     )
-                content = await self._read(response, call)
+                if into is not None and status == 200:
+                    content = await self._save(response, call, into)
+                else:
+                    content = await self._read(response, call)
                 retry_after = response.headers.get("Retry-After")
         except TimeoutError:
             seconds = self._policy.deadline_seconds
@@ -234,14 +248,9 @@ class Http:
                 raise _too_large(call, limit)
             chunks.append(chunk)
         body = b"".join(chunks)
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding in {"identity", ""}:
+        unpacker = _unpacker(response, call)
+        if unpacker is None:
             return body
-        if encoding != "gzip":
-            raise BrokerAnswerUnknown(
-                f"The answer to {call} is packed in a way we did not ask for.", call=call, status=response.status
-            )
-        unpacker = zlib.decompressobj(wbits=31)
         try:
             unpacked = unpacker.decompress(body, limit + 1)
         except zlib.error:
@@ -251,6 +260,40 @@ class Http:
         if not unpacker.eof:
             raise BrokerUnavailable(f"The packed answer to {call} is cut off.", call=call)
         return unpacked
+
+    async def _save(self, response: aiohttp.ClientResponse, call: str, into: BinaryIO) -> bytes:
+        """The body, unpacked, into a file: no more than a piece of it in memory, no more than the limit on disk."""
+        into.seek(0)
+        into.truncate()
+        unpacker = _unpacker(response, call)
+        left = self._policy.body_limit_bytes
+        try:
+            async for chunk in response.content.iter_any():
+                piece = chunk
+                while piece:
+                    unpacked = unpacker.decompress(piece, PIECE_BYTES) if unpacker else piece
+                    left -= len(unpacked)
+                    if left < 0:
+                        raise _too_large(call, self._policy.body_limit_bytes)
+                    into.write(unpacked)
+                    piece = unpacker.unconsumed_tail if unpacker else b""
+        except zlib.error:
+            raise BrokerUnavailable(f"The packed answer to {call} is damaged.", call=call) from None
+        if unpacker and not unpacker.eof:
+            raise BrokerUnavailable(f"The packed answer to {call} is cut off.", call=call)
+        return b""
+
+
+def _unpacker(response: aiohttp.ClientResponse, call: str) -> "zlib._Decompress | None":
+    """What undoes the answer's packing; None when it is not packed."""
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in {"identity", ""}:
+        return None
+    if encoding != "gzip":
+        raise BrokerAnswerUnknown(
+            f"The answer to {call} is packed in a way we did not ask for.", call=call, status=response.status
+        )
+    return zlib.decompressobj(wbits=31)
 
 
 def _too_large(call: str, limit: int) -> BrokerAnswerUnknown:

@@ -880,6 +880,42 @@ COMMENT ON TABLE public.closing_prices IS 'reference: one price per instrument, 
 
 
 --
+-- Name: corporate_actions; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.corporate_actions (
+    isin text NOT NULL,
+    effective_on date NOT NULL,
+    kind text NOT NULL,
+    new_isin text NOT NULL,
+    new_units public.units NOT NULL,
+    old_units public.units NOT NULL,
+    source text NOT NULL,
+    noted_at timestamp with time zone NOT NULL,
+    CONSTRAINT corporate_actions_check CHECK (((kind = 'bonus'::text) = (isin = new_isin))),
+    CONSTRAINT corporate_actions_kind_check CHECK ((kind = ANY (ARRAY['split'::text, 'bonus'::text, 'merger'::text, 'demerger'::text, 'rename'::text]))),
+    CONSTRAINT corporate_actions_new_units_check CHECK (((new_units)::numeric > (0)::numeric)),
+    CONSTRAINT corporate_actions_old_units_check CHECK (((old_units)::numeric > (0)::numeric))
+);
+
+
+ALTER TABLE public.corporate_actions OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE corporate_actions; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.corporate_actions IS 'reference: what turned units of one ISIN into units of another; old_units held became new_units';
+
+
+--
+-- Name: COLUMN corporate_actions.effective_on; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.corporate_actions.effective_on IS 'the ex-date: prices are new from this session on';
+
+
+--
 -- Name: ledger_events; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -1255,6 +1291,57 @@ COMMENT ON TABLE public.install IS 'control: this installation''s own row, never
 
 
 --
+-- Name: instrument_files; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.instrument_files (
+    read_on date NOT NULL,
+    source text NOT NULL,
+    read_at timestamp with time zone NOT NULL,
+    digest bytea NOT NULL,
+    listed integer NOT NULL,
+    opened integer NOT NULL,
+    closed integer NOT NULL,
+    relabelled integer NOT NULL
+);
+
+
+ALTER TABLE public.instrument_files OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE instrument_files; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.instrument_files IS 'reference: the last instruments file taken in on each day, and what it changed';
+
+
+--
+-- Name: instrument_lines; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNLOGGED TABLE public.instrument_lines (
+    line integer NOT NULL,
+    exchange text NOT NULL,
+    segment text NOT NULL,
+    trading_symbol text NOT NULL,
+    isin text,
+    name text,
+    instrument_type text,
+    lot_size public.units,
+    tick_size public.amount
+);
+
+
+ALTER TABLE public.instrument_lines OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE instrument_lines; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.instrument_lines IS 'reference: lines of an instruments file while it is being loaded';
+
+
+--
 -- Name: instruments; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -1281,6 +1368,20 @@ ALTER TABLE public.instruments OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.instruments IS 'reference: which symbol meant which ISIN, from when to when';
+
+
+--
+-- Name: COLUMN instruments.to_on; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.instruments.to_on IS 'the first day on which it no longer holds; null: it still does';
+
+
+--
+-- Name: COLUMN instruments.successor_isin; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.instruments.successor_isin IS 'the ISIN that a corporate action turned it into';
 
 
 --
@@ -1737,6 +1838,30 @@ COMMENT ON VIEW public.position_values IS 'view: the positions now, each with it
 
 
 --
+-- Name: price_lines; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNLOGGED TABLE public.price_lines (
+    line integer NOT NULL,
+    priced_on date NOT NULL,
+    isin text,
+    exchange text,
+    trading_symbol text,
+    rank smallint NOT NULL,
+    price public.amount NOT NULL
+);
+
+
+ALTER TABLE public.price_lines OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE price_lines; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.price_lines IS 'reference: lines of a price file while it is being imported';
+
+
+--
 -- Name: procrastinate_events; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -1937,6 +2062,14 @@ ALTER TABLE ONLY public.closing_prices
 
 
 --
+-- Name: corporate_actions corporate_actions_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.corporate_actions
+    ADD CONSTRAINT corporate_actions_pkey PRIMARY KEY (isin, effective_on, kind, new_isin);
+
+
+--
 -- Name: current_orders current_orders_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -1958,6 +2091,14 @@ ALTER TABLE ONLY public.holding_changes
 
 ALTER TABLE ONLY public.install
     ADD CONSTRAINT install_pkey PRIMARY KEY (only_one);
+
+
+--
+-- Name: instrument_files instrument_files_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.instrument_files
+    ADD CONSTRAINT instrument_files_pkey PRIMARY KEY (read_on, source);
 
 
 --
@@ -2149,6 +2290,13 @@ CREATE UNIQUE INDEX broker_payloads_digest ON public.broker_payloads USING btree
 
 
 --
+-- Name: corporate_actions_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX corporate_actions_day ON public.corporate_actions USING btree (effective_on);
+
+
+--
 -- Name: current_orders_by_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2188,6 +2336,13 @@ CREATE INDEX idx_procrastinate_workers_last_heartbeat ON public.procrastinate_wo
 --
 
 CREATE INDEX instruments_isin ON public.instruments USING btree (isin);
+
+
+--
+-- Name: instruments_symbol; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX instruments_symbol ON public.instruments USING btree (trading_symbol);
 
 
 --
@@ -3063,6 +3218,14 @@ GRANT SELECT ON TABLE public.closing_prices TO portfolio_scheduler_api;
 
 
 --
+-- Name: TABLE corporate_actions; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.corporate_actions TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.corporate_actions TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE ledger_events; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3124,6 +3287,22 @@ GRANT SELECT ON TABLE public.holding_values TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.install TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.install TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE instrument_files; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.instrument_files TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.instrument_files TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE instrument_lines; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.instrument_lines TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.instrument_lines TO portfolio_scheduler_api;
 
 
 --
@@ -3204,6 +3383,14 @@ GRANT SELECT ON TABLE public.real_positions TO portfolio_scheduler_api;
 
 GRANT SELECT ON TABLE public.position_values TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.position_values TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE price_lines; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.price_lines TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.price_lines TO portfolio_scheduler_api;
 
 
 --

@@ -8,21 +8,22 @@ answer's `request` after "#", which is never sent.
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from functools import partial
-from typing import ClassVar, TypeVar
+from typing import BinaryIO, ClassVar, TypeVar
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct, structs
 
 from portfolio_scheduler.brokers.broker import AccessToken, Credentials
 from portfolio_scheduler.brokers.budget import Rate
-from portfolio_scheduler.brokers.groww import parse, wire
+from portfolio_scheduler.brokers.groww import instruments, parse, wire
 from portfolio_scheduler.brokers.groww.login import MINT_PATH, GrowwLogin
 from portfolio_scheduler.brokers.http import Http, Policy, Route, is_loopback
 from portfolio_scheduler.clock import Clock
+from portfolio_scheduler.domain.instruments import Listing
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.records import (
     Answer,
@@ -33,6 +34,7 @@ from portfolio_scheduler.domain.records import (
     SectionResult,
     Statement,
 )
+from portfolio_scheduler.domain.tables import BadLine
 from portfolio_scheduler.errors import (
     BrokerAnswerUnknown,
     BrokerError,
@@ -108,6 +110,12 @@ class Groww:
         self, answers: Sequence[Answer], sections: dict[str, SectionResult], observed_at: datetime, trading_on: date
     ) -> Statement:
         return parse.parse(answers, sections, observed_at, trading_on)
+
+    async def fetch_instruments(self, into: BinaryIO, clock: Clock) -> None:
+        await instruments.download(self._base_url, into, clock)
+
+    def parse_instruments(self, lines: Iterable[str]) -> Iterator[Listing | BadLine]:
+        return instruments.parse(lines)
 
 
 T = TypeVar("T")
