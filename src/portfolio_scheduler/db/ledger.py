@@ -1,7 +1,7 @@
 """The ledger: every fact goes through `append`, which numbers it. Nothing here can change what is written."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -264,10 +264,12 @@ SHAPES = {
 }
 
 
-async def load_changes(tx: Tx, account_id: UUID, until_seq: int | None = None) -> list[tuple[int, Change]]:
-    """All changes of an account in their order, to be folded."""
+async def load_changes(
+    tx: Tx, account_id: UUID, until_seq: int | None = None, *, of: Collection[str] = tuple(_UNION)
+) -> list[tuple[int, Change]]:
+    """All changes of an account in their order (or those of some tables), to be folded."""
     numbered: list[tuple[int, Change]] = []
-    for table, record in _UNION.items():
+    for table, record in ((table, _UNION[table]) for table in of):
         statement = sql.SQL(
             "SELECT f.seq, ({shape})::text FROM {table} f WHERE account_id = %s AND f.seq <= coalesce(%s, f.seq)"
         ).format(shape=sql.SQL(SHAPES[table]), table=sql.Identifier(table))

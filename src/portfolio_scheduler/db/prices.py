@@ -49,7 +49,7 @@ async def newest(tx: Tx, keys: Collection[str], until_on: date) -> dict[str, Pri
         CROSS JOIN LATERAL (
             SELECT price, priced_on, source FROM closing_prices c
             WHERE c.instrument_key = k.key AND c.priced_on <= %(until)s
-            ORDER BY c.priced_on DESC, c.priced_at DESC LIMIT 1
+            ORDER BY c.priced_on DESC, c.priced_at DESC, c.source DESC LIMIT 1
         ) p
         """,
         {"keys": sorted(keys), "until": until_on},

@@ -1254,7 +1254,7 @@ CREATE VIEW public.holding_values WITH (security_invoker='true') AS
             c.source
            FROM public.closing_prices c
           WHERE (c.instrument_key = h.isin)
-          ORDER BY c.priced_on DESC, c.priced_at DESC
+          ORDER BY c.priced_on DESC, c.priced_at DESC, c.source DESC
          LIMIT 1) p ON (true));
 
 
@@ -1824,7 +1824,7 @@ CREATE VIEW public.position_values WITH (security_invoker='true') AS
                     WHEN ((p.segment = 'CASH'::text) AND (p.isin IS NOT NULL)) THEN p.isin
                     ELSE ((p.exchange || ':'::text) || p.trading_symbol)
                 END)
-          ORDER BY c_1.priced_on DESC, c_1.priced_at DESC
+          ORDER BY c_1.priced_on DESC, c_1.priced_at DESC, c_1.source DESC
          LIMIT 1) c ON (true));
 
 
@@ -1843,6 +1843,7 @@ COMMENT ON VIEW public.position_values IS 'view: the positions now, each with it
 
 CREATE UNLOGGED TABLE public.price_lines (
     line integer NOT NULL,
+    source text NOT NULL,
     priced_on date NOT NULL,
     isin text,
     exchange text,

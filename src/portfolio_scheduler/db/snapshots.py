@@ -1,10 +1,11 @@
 """Snapshots: the last one before a day, and the newest revision of a day. Written through the ledger only."""
 
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from psycopg.rows import class_row
 
 from portfolio_scheduler.db.documents import read
 from portfolio_scheduler.db.ledger import Snapshot
@@ -73,3 +74,42 @@ async def deliveries(tx: Tx, account_id: UUID, since_on: date | None) -> tuple[T
         {"account": account_id, "since": since_on},
         _trades,
     )
+
+
+class DayToValue(Struct, frozen=True, kw_only=True):
+    """The newest snapshot of a day, as far as valuing it anew needs it."""
+
+    account_id: UUID
+    trading_on: date
+    state_seq: int  # the fact up to which it knew the account
+    read_at: datetime  # when the reading was made that it stands for
+    is_outdated: bool  # a line has no price, or an older one than is known now
+
+
+async def days_to_value(tx: Tx, since_on: date) -> list[DayToValue]:
+    """The days with a snapshot from `since_on` on of each account that has an outdated one, oldest first."""
+    async with tx.cursor(row_factory=class_row(DayToValue)) as cursor:
+        await cursor.execute(
+            """
+            WITH newest AS (
+                SELECT DISTINCT ON (account_id, trading_on) account_id, trading_on, lines,
+                    coalesce((details ->> 'state_seq')::bigint, seq) AS state_seq
+                FROM portfolio_snapshots WHERE trading_on >= %(since)s
+                ORDER BY account_id, trading_on, revision DESC
+            ), compared AS (
+                SELECT n.account_id, n.trading_on, n.state_seq, EXISTS (
+                    SELECT FROM jsonb_to_recordset(n.lines)
+                        AS l (isin text, quantity numeric, price numeric, priced_on date, source text)
+                    JOIN closing_prices c ON c.instrument_key = l.isin AND c.priced_on <= n.trading_on
+                    WHERE l.quantity <> 0 AND (l.price IS NULL OR c.priced_on > l.priced_on
+                        OR (c.priced_on = l.priced_on AND c.source = l.source AND c.price <> l.price))) AS is_outdated
+                FROM newest n
+            )
+            SELECT c.account_id, c.trading_on, c.state_seq, o.observed_at AS read_at, c.is_outdated
+            FROM compared c JOIN portfolio_snapshots o ON (o.account_id, o.seq) = (c.account_id, c.state_seq)
+            WHERE c.account_id IN (SELECT account_id FROM compared WHERE is_outdated)
+            ORDER BY c.account_id, c.trading_on
+            """,
+            {"since": since_on},
+        )
+        return await cursor.fetchall()

@@ -41,12 +41,12 @@ async def take_snapshot(
     if compared.latest is not None and moment.rolled:
         return 0
     valuation = await valued(app, tx, moment.trading_on, known, margin, compared, read_late=moment.rolled)
-    snapshot = _snapshot(valuation, compared, _reason(moment))
+    snapshot = as_snapshot(valuation, compared, _reason(moment))
     if compared.latest is not None:
-        differing = _differing(compared.latest, snapshot)
-        if not differing:
+        different = differing(compared.latest, snapshot)
+        if not different:
             return 0
-        reason = "differs from the revision before in " + ", ".join(differing)
+        reason = "differs from the revision before in " + ", ".join(different)
         snapshot = msgspec.structs.replace(snapshot, revision=compared.latest.revision + 1, reason=reason)
     await ledger.append(tx, head, batch, [snapshot])
     return 1
@@ -80,7 +80,8 @@ def _reason(moment: Moment) -> str:
     return f"read late, on {moment.observed_on}" if moment.rolled else "first complete statement after the close"
 
 
-def _snapshot(valuation: Valuation, compared: Context, reason: str) -> Snapshot:
+def as_snapshot(valuation: Valuation, compared: Context, reason: str) -> Snapshot:
+    """The valuation as the first revision of its day."""
     figures = {
         name: getattr(valuation, name) for name in Snapshot.__struct_fields__ if name in valuation.__struct_fields__
     }
@@ -96,8 +97,9 @@ def _snapshot(valuation: Valuation, compared: Context, reason: str) -> Snapshot:
     )
 
 
-def _differing(before: Snapshot, after: Snapshot) -> list[str]:
-    names = [name for name in COMPARED if getattr(before, name) != getattr(after, name)]
+def differing(before: Snapshot, after: Snapshot, compared: Sequence[str] = COMPARED) -> list[str]:
+    """Which figures, or the quantities, are not the same."""
+    names = [name for name in compared if getattr(before, name) != getattr(after, name)]
     if _quantities(before.lines) != _quantities(after.lines):
         names.append("quantities")
     return names

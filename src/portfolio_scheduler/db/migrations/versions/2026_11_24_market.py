@@ -60,6 +60,7 @@ COMMENT ON TABLE instrument_lines IS 'reference: lines of an instruments file wh
 
 CREATE UNLOGGED TABLE price_lines (
     line integer NOT NULL,
+    source text NOT NULL,
     priced_on date NOT NULL,
     isin text,
     exchange text,
@@ -70,9 +71,34 @@ CREATE UNLOGGED TABLE price_lines (
 COMMENT ON TABLE price_lines IS 'reference: lines of a price file while it is being imported';
 """
 
+# As before, but for two imported closes of one day the same one is chosen wherever a price is looked up.
+VIEWS = """
+CREATE OR REPLACE VIEW holding_values WITH (security_invoker = true) AS
+SELECT h.*, p.price, p.priced_on, p.priced_at, p.source AS price_source,
+       h.quantity * p.price AS value, h.quantity * p.price - h.invested_value AS unrealised_pnl
+FROM real_holdings h
+LEFT JOIN LATERAL (
+    SELECT price, priced_on, priced_at, source FROM closing_prices c
+    WHERE c.instrument_key = h.isin ORDER BY c.priced_on DESC, c.priced_at DESC, c.source DESC LIMIT 1
+) p ON true;
+
+CREATE OR REPLACE VIEW position_values WITH (security_invoker = true) AS
+SELECT p.*, c.price, c.priced_on, c.priced_at, c.source AS price_source,
+       CASE WHEN p.quantity = 0 THEN 0 ELSE p.quantity * (c.price - p.net_price) END AS unrealised_pnl
+FROM real_positions p
+LEFT JOIN LATERAL (
+    SELECT price, priced_on, priced_at, source FROM closing_prices c
+    WHERE c.instrument_key = CASE WHEN p.segment = 'CASH' AND p.isin IS NOT NULL THEN p.isin
+                                  ELSE p.exchange || ':' || p.trading_symbol END
+    ORDER BY c.priced_on DESC, c.priced_at DESC, c.source DESC LIMIT 1
+) c ON true;
+"""
+
 
 def upgrade() -> None:
-    op.get_bind().exec_driver_sql(TABLES)
+    run = op.get_bind().exec_driver_sql
+    run(TABLES)
+    run(VIEWS)
 
 
 def downgrade() -> None:

@@ -1,0 +1,95 @@
+"""Days valued anew when prices arrive that they lacked: a revision of the snapshot, never a change of it."""
+
+from collections.abc import Sequence
+from datetime import date
+from itertools import groupby
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from portfolio_scheduler.app import App
+from portfolio_scheduler.clock import ist_date
+from portfolio_scheduler.db import accounts, batches, ledger, snapshots
+from portfolio_scheduler.db.batches import Result
+from portfolio_scheduler.db.ledger import Batch, Head
+from portfolio_scheduler.db.pool import Tx, transaction
+from portfolio_scheduler.db.snapshots import DayToValue
+from portfolio_scheduler.domain.changes import State, fold
+from portfolio_scheduler.domain.records import Margin
+from portfolio_scheduler.errors import Conflict
+from portfolio_scheduler.sync.snapshot import COMPARED, as_snapshot, differing, valued
+
+WORKER = "revaluation"
+COMPARED_ANEW = (*COMPARED, "priced_ratio", "previous_value", "day_change", "market_move")
+
+
+class Revalued(Struct, frozen=True, kw_only=True):
+    """What became of one account."""
+
+    account: str  # label
+    days: tuple[date, ...]  # that got a new revision
+    problem: str | None = None
+
+
+async def revalue(app: App, since_on: date) -> list[Revalued]:
+    """Value the days since then anew, for each account with a line that had no price, or an older one than is known.
+
+    Everything but prices stays as it was when the day was read. The days after a revised one follow, for they begin
+    where it ended. An account that is being synced is left alone and named.
+    """
+    async with transaction(app.pool) as tx:
+        due = await snapshots.days_to_value(tx, since_on)
+    found = []
+    for account_id, days in groupby(due, key=lambda day: day.account_id):
+        try:
+            found.append(await _revalue_account(app, account_id, list(days)))
+        except Conflict as conflict:
+            async with transaction(app.pool) as tx:
+                account = await accounts.load(tx, account_id)
+            found.append(Revalued(account=account.label, days=(), problem=conflict.message))
+    return found
+
+
+async def _revalue_account(app: App, account_id: UUID, days: Sequence[DayToValue]) -> Revalued:
+    now = app.clock.now()
+    async with transaction(app.pool) as tx:
+        account = await accounts.load(tx, account_id)
+        claim = await batches.start(tx, account_id, trigger="manual", now=now, worker=WORKER, wanted=[])
+        head = await ledger.lock(tx, account_id, claim.fence)
+        batch = Batch(claim.id, now, {})
+        changes = await ledger.load_changes(tx, account_id, of=("holding_changes", "position_changes"))
+        revised: list[date] = []
+        for day in days:
+            follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
+            if day.is_outdated or follows:
+                known = fold(State(), ((seq, change) for seq, change in changes if seq <= day.state_seq))
+                if await _revise(app, tx, head, batch, day, known):
+                    revised.append(day.trading_on)
+                    head = Head(account_id, head.seq + 1)
+        result = Result(status="completed", counts={"snapshots": len(revised)})
+        await batches.finish(tx, claim, result, app.clock.now())
+    return Revalued(account=account.label, days=tuple(revised))
+
+
+async def _revise(app: App, tx: Tx, head: Head, batch: Batch, day: DayToValue, known: State) -> bool:
+    """Append a revision of the day if a figure differs."""
+    compared = await snapshots.context(tx, head.account_id, day.trading_on)
+    latest = compared.latest
+    assert latest is not None
+    margin = Margin(clear_cash=latest.cash, net_margin_used=latest.margin_used)
+    valuation = await valued(app, tx, day.trading_on, known, margin, compared)
+    snapshot = as_snapshot(valuation, compared, "")
+    different = differing(latest, snapshot, COMPARED_ANEW)
+    if not different:
+        return False
+    anew = f"valued anew with prices known on {ist_date(batch.observed_at)}"
+    late = f"; read late, on {ist_date(day.read_at)}" if ist_date(day.read_at) > day.trading_on else ""
+    snapshot = replace(
+        snapshot,
+        revision=latest.revision + 1,
+        reason=f"{anew}: differs in {', '.join(different)}{late}",
+        details=snapshot.details | {"state_seq": day.state_seq},
+    )
+    await ledger.append(tx, head, batch, [snapshot])
+    return True
