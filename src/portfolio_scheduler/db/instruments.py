@@ -73,7 +73,7 @@ _COPY = f"COPY instrument_lines (line, {', '.join(_COLUMNS)}) FROM STDIN"
 @asynccontextmanager
 async def copying(tx: Tx) -> AsyncIterator[Any]:
     """`await copy.write_row((line, *fields))` for each line of the file."""
-    async with tx.cursor() as cursor, cursor.copy(_COPY) as copy:  # type: ignore[arg-type]
+    async with tx.cursor() as cursor, cursor.copy(_COPY) as copy:
         yield copy
 
 

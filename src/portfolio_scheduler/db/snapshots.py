@@ -93,7 +93,7 @@ async def days_to_value(tx: Tx, since_on: date) -> list[DayToValue]:
             """
             WITH newest AS (
                 SELECT DISTINCT ON (account_id, trading_on) account_id, trading_on, lines,
-                    coalesce((details ->> 'state_seq')::bigint, seq) AS state_seq
+                    coalesce((details -> 'state_seq' ->> 0)::bigint, seq) AS state_seq
                 FROM portfolio_snapshots WHERE trading_on >= %(since)s
                 ORDER BY account_id, trading_on, revision DESC
             ), compared AS (

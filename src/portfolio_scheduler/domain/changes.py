@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
+from portfolio_scheduler.domain.corporate_actions import CorporateAction
 from portfolio_scheduler.domain.money import WIDE, ZERO
 from portfolio_scheduler.domain.records import Fill, Holding, Order, Outcome, Position, SectionResult
 
@@ -242,6 +243,7 @@ class Moment(Struct, frozen=True, kw_only=True):
     trading_on: date  # the trading day it belongs to (rule 10)
     holdings_read_on: date | None = None  # trading day of the last good reading of holdings; None before the first
     deliveries: tuple[tuple[str, date, Decimal], ...] = ()  # known delivery fills since then: ISIN, day, signed units
+    actions: tuple[CorporateAction, ...] = ()  # linked, effective by now, and not yet seen in these holdings
 
     @property
     def rolled(self) -> bool:

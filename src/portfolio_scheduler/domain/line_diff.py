@@ -16,6 +16,7 @@ from portfolio_scheduler.domain.changes import (
     PositionChange,
     State,
 )
+from portfolio_scheduler.domain.corporate_actions import Reading, recognised
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.records import Holding, Position, Statement
 
@@ -72,22 +73,53 @@ def diff_holdings(state: State, statement: Statement, moment: Moment, moves: Mov
     """Changes of the holdings; a line that vanished without executions that explain it waits for a second reading."""
     if not statement.applies("holdings"):
         return
-    listed = {holding.isin for holding in statement.holdings}
+    actions = _actions(state, statement, moment, moves)
+    changes = []
     for holding in statement.holdings:
         known = state.holdings.get(holding.isin)
         if known is None or known.holding != holding:
-            yield _holding_change(known.holding if known else None, holding, moment, moves.get(holding.isin, {}))
+            before, action = known.holding if known else None, actions.get(holding.isin)
+            changes.append(_holding_change(before, holding, moment, moves.get(holding.isin, {}), action))
+    gone: list[HoldingChange | Event] = []
     if statement.ok("holdings"):
-        yield from _vanished_holdings(state, listed, moment, moves)
+        gone = list(_vanished_holdings(state, {h.isin for h in statement.holdings}, moment, moves, actions))
+    # A list with a hole may have the missing units elsewhere: what came without a reason waits with what went.
+    waits = any(isinstance(change, Event) for change in gone)
+    yield from (change for change in changes if not (waits and _came_unexplained(change)))
+    yield from gone
+
+
+def _came_unexplained(change: HoldingChange) -> bool:
+    return change.explanation == "unexplained" and change.holding.quantity != change.quantity_before
+
+
+def _actions(state: State, statement: Statement, moment: Moment, moves: Moves) -> dict[str, dict[str, str]]:
+    """What the known corporate actions explain in this reading, by ISIN."""
+    if not moment.actions:
+        return {}
+    reading = Reading(
+        before={isin: known.holding for isin, known in state.holdings.items()},
+        after={holding.isin: holding for holding in statement.holdings},
+        moves=moves,
+        read_on=moment.holdings_read_on,
+        trading_on=moment.trading_on,
+    )
+    return recognised(moment.actions, reading)
 
 
 def _holding_change(
-    before: Holding | None, after: Holding, moment: Moment, moves: dict[date, Decimal]
+    before: Holding | None,
+    after: Holding,
+    moment: Moment,
+    moves: dict[date, Decimal],
+    action: dict[str, str] | None,
 ) -> HoldingChange:
     quantity_before = before.quantity if before else ZERO
     delta = after.quantity - quantity_before
     if moment.holdings_read_on is None:
         explanation = "first_seen"
+    elif action is not None:
+        explanation = "corporate_action"
     elif delta:
         explanation = _explain_quantity(before, after, delta, moment, moves)
     else:
@@ -98,7 +130,7 @@ def _holding_change(
         quantity_before=quantity_before,
         average_price_before=before.average_price if before else None,
         explanation=explanation,
-        details={},
+        details=action if action is not None and explanation == "corporate_action" else {},
     )
 
 
@@ -111,21 +143,29 @@ def _explain_quantity(
     if announced and delta == announced - after.corporate_action_quantity:
         return "corporate_action"
     in_flight = before.transfer_quantity if before else ZERO
-    if in_flight and -delta == in_flight - after.transfer_quantity:
+    if in_flight and abs(delta) == in_flight - after.transfer_quantity:
         return "transferred"
     return "unexplained"
 
 
 def _explain_rest(before: Holding | None, after: Holding) -> str:
-    if before is not None:
-        for explanation, names in MOVED:
-            if any(getattr(before, name) != getattr(after, name) for name in names):
-                return explanation
+    known = before or Holding(isin=after.isin, trading_symbol=after.trading_symbol, quantity=ZERO)
+    for explanation, names in MOVED:
+        if any(getattr(known, name) != getattr(after, name) for name in names):
+            return explanation
     return "unexplained"
 
 
-def _vanished_holdings(state: State, listed: set[str], moment: Moment, moves: Moves) -> Iterator[HoldingChange | Event]:
-    gone = [known.holding for isin, known in state.holdings.items() if isin not in listed]
+def _vanished_holdings(
+    state: State, listed: set[str], moment: Moment, moves: Moves, actions: dict[str, dict[str, str]]
+) -> Iterator[HoldingChange | Event]:
+    missing = [known.holding for isin, known in state.holdings.items() if isin not in listed]
+    for holding in missing:
+        if holding.isin in actions:
+            yield _closing(holding, moment, "corporate_action", actions[holding.isin])
+        elif holding.quantity and holding.transfer_quantity == holding.quantity:
+            yield _closing(holding, moment, "transferred")
+    gone = [h for h in missing if h.isin not in actions and not (h.quantity and h.transfer_quantity == h.quantity)]
     unexplained = [
         holding for holding in gone if not explained_by_fills(moves.get(holding.isin, {}), moment, -holding.quantity)
     ]
@@ -144,14 +184,14 @@ def _vanished_holdings(state: State, listed: set[str], moment: Moment, moves: Mo
             yield _suspect("holdings", holding.isin, moment, {"said": "gone", "quantity": str(holding.quantity)})
 
 
-def _closing(holding: Holding, moment: Moment, explanation: str) -> HoldingChange:
+def _closing(holding: Holding, moment: Moment, explanation: str, action: dict[str, str] | None = None) -> HoldingChange:
     return HoldingChange(
         holding=Holding(isin=holding.isin, trading_symbol=holding.trading_symbol, quantity=ZERO),
         trading_on=moment.trading_on,
         quantity_before=holding.quantity,
         average_price_before=holding.average_price,
         explanation=explanation,
-        details={"gone": "true"},
+        details={"gone": "true"} | (action or {}),
     )
 
 

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, cast
 
 from portfolio_scheduler.errors import InvalidInput
 
@@ -33,7 +33,7 @@ def _unpacked(file: BinaryIO, name: str, stack: ExitStack) -> IO[bytes]:
     first = file.read(4)
     file.seek(0)
     if first.startswith(b"\x1f\x8b"):
-        return stack.enter_context(gzip.GzipFile(fileobj=file))
+        return cast("IO[bytes]", stack.enter_context(gzip.GzipFile(fileobj=file)))
     if not first.startswith(b"PK\x03\x04"):
         return file
     archive = stack.enter_context(zipfile.ZipFile(file))

@@ -52,6 +52,7 @@ def closes(lines: Iterable[str]) -> Iterator[Close | BadLine]:
         if isinstance(row, BadLine):
             yield row
             continue
+        found: Close | BadLine | None
         try:
             found = read(number, row, places)
         except InvalidInput as error:

@@ -78,18 +78,19 @@ async def _revise(app: App, tx: Tx, head: Head, batch: Batch, day: DayToValue, k
     latest = compared.latest
     assert latest is not None
     margin = Margin(clear_cash=latest.cash, net_margin_used=latest.margin_used)
-    valuation = await valued(app, tx, day.trading_on, known, margin, compared)
+    read_late = ist_date(day.read_at) > day.trading_on
+    valuation = await valued(app, tx, day.trading_on, known, margin, compared, read_late=read_late)
     snapshot = as_snapshot(valuation, compared, "")
     different = differing(latest, snapshot, COMPARED_ANEW)
     if not different:
         return False
     anew = f"valued anew with prices known on {ist_date(batch.observed_at)}"
-    late = f"; read late, on {ist_date(day.read_at)}" if ist_date(day.read_at) > day.trading_on else ""
+    late = f"; read late, on {ist_date(day.read_at)}" if read_late else ""
     snapshot = replace(
         snapshot,
         revision=latest.revision + 1,
         reason=f"{anew}: differs in {', '.join(different)}{late}",
-        details=snapshot.details | {"state_seq": day.state_seq},
+        details=snapshot.details | {"state_seq": [str(day.state_seq)]},
     )
     await ledger.append(tx, head, batch, [snapshot])
     return True
