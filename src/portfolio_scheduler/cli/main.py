@@ -13,8 +13,10 @@ from portfolio_scheduler import __version__
 from portfolio_scheduler.cli.accounts import accounts
 from portfolio_scheduler.cli.demo import demo
 from portfolio_scheduler.cli.history import changes, fills, orders
+from portfolio_scheduler.cli.instruments import instruments
 from portfolio_scheduler.cli.migrate import migrate
 from portfolio_scheduler.cli.portfolio import holdings, positions, snapshots, summary
+from portfolio_scheduler.cli.prices import prices
 from portfolio_scheduler.cli.serve import serve_command, worker_command
 from portfolio_scheduler.cli.simulator import simulator
 from portfolio_scheduler.cli.status import status
@@ -40,6 +42,8 @@ app.command()(demo)
 app.command()(simulator)
 app.command()(migrate)
 app.add_typer(accounts, name="accounts")
+app.add_typer(instruments, name="instruments")
+app.add_typer(prices, name="prices")
 for command in (sync, status, summary, holdings, positions, orders, changes, fills, snapshots):
     app.command()(command)
 app.command("serve")(serve_command)

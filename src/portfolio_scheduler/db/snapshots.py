@@ -27,12 +27,19 @@ _decoder = msgspec.json.Decoder(Context)
 
 _CONTEXT = """
 WITH before AS (
-    SELECT trading_on, holdings_value, lines FROM portfolio_snapshots
+    SELECT trading_on, holdings_value, lines, coalesce((details -> 'state_seq' ->> 0)::bigint, seq) AS state_seq
+    FROM portfolio_snapshots
     WHERE account_id = %(account)s AND trading_on < %(day)s
     ORDER BY trading_on DESC, revision DESC LIMIT 1
 )
 SELECT json_build_object(
-    'before', (SELECT to_json(b) FROM before b),
+    'before', (SELECT json_build_object('trading_on', b.trading_on, 'holdings_value', b.holdings_value,
+            'lines', b.lines, 'movements', (SELECT coalesce(json_agg(json_build_object('isin', h.isin,
+                'units', h.quantity - h.quantity_before, 'explanation', h.explanation, 'details', h.details)
+                ORDER BY h.seq), '[]')
+            FROM holding_changes h WHERE h.account_id = %(account)s AND h.seq > b.state_seq
+            AND h.trading_on <= %(day)s AND h.explanation IN ('corporate_action', 'transferred')
+            AND h.corrects_seq IS NULL)) FROM before b),
     'latest', (SELECT to_json(s) FROM portfolio_snapshots s
         WHERE s.account_id = %(account)s AND s.trading_on = %(day)s ORDER BY s.revision DESC LIMIT 1),
     'orders_count', (SELECT count(*) FROM order_history

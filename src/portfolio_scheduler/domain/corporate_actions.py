@@ -6,14 +6,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from portfolio_scheduler.domain.money import WIDE, ZERO
+from portfolio_scheduler.domain.instruments import is_isin
+from portfolio_scheduler.domain.money import WIDE, ZERO, decimal
 from portfolio_scheduler.domain.records import Holding
+from portfolio_scheduler.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from portfolio_scheduler.domain.valuation import Trade
 
 FINE = Decimal("0.000001")
+MOST_UNITS = 1_000_000  # on either side of a ratio
 
 
 class ActionKind(StrEnum):
@@ -25,7 +32,7 @@ class ActionKind(StrEnum):
 
 
 class CorporateAction(Struct, frozen=True, kw_only=True):
-    """`old_units` held of `isin` became `new_units` of `new_isin`: a bonus of 1:1 and a split in two are both 2 for 1."""
+    """`old_units` held of `isin` became `new_units` of `new_isin`: bonus 1:1 and split in two are both 2 for 1."""
 
     kind: ActionKind
     isin: str
@@ -50,6 +57,34 @@ class CorporateAction(Struct, frozen=True, kw_only=True):
             "ratio": f"{self.new_units:f}:{self.old_units:f}",
             "effective_on": self.effective_on.isoformat(),
         }
+
+
+def make_action(kind: ActionKind, isin: str, new_isin: str, ratio: str, effective_on: date) -> CorporateAction:
+    """An action as somebody tells it; `ratio` is units after : units before. `InvalidInput` for what cannot be."""
+    for one in (isin, new_isin):
+        if not is_isin(one):
+            raise InvalidInput(f"{one[:20]!r} is no ISIN.")
+    if (kind is ActionKind.BONUS) != (isin == new_isin):
+        raise InvalidInput("A bonus keeps the ISIN: name it twice. Any other action leads from one ISIN to another.")
+    new, colon, old = ratio.partition(":")
+    try:
+        units = decimal(new), decimal(old)
+    except InvalidInput:
+        units = ZERO, ZERO
+    if not colon or min(units) <= 0 or max(units) > MOST_UNITS:
+        raise InvalidInput(f"{ratio[:20]!r} is no ratio like 5:1, units after : units before.")
+    if kind is ActionKind.BONUS and units[0] <= units[1]:
+        raise InvalidInput(
+            f"After a bonus there are more units than before: write 2:1 for a bonus of 1:1, not {ratio}."
+        )
+    return CorporateAction(
+        kind=kind,
+        isin=isin,
+        new_isin=new_isin,
+        effective_on=effective_on,
+        new_units=units[0],
+        old_units=units[1],
+    )
 
 
 # What a change of a holding has to do with its action.
@@ -158,25 +193,16 @@ class Stood(Struct, frozen=True, kw_only=True):
     lost: Decimal = ZERO  # fractions of a unit that the actions left over
 
 
-class Traded(Struct, frozen=True, kw_only=True):
-    """A delivery execution: `units` bought (+) or sold (-) at `price`."""
-
-    isin: str
-    traded_on: date
-    units: Decimal
-    price: Decimal
-
-
 class Carried(Struct, frozen=True, kw_only=True):
     """What was held before as it stands after the actions since."""
 
     stood: dict[str, Stood]
-    trades: Sequence[Traded]  # executions that are not in it yet
+    trades: Sequence["Trade"]  # executions that are not in it yet
     arrived: dict[str, Decimal]  # by ISIN: units that came (+) or left (-) by transfer, or are still on their way (-)
     is_clear: bool = True  # False: executions before an action were scaled along, so their prices are of other units
 
 
-def carry(stood: Mapping[str, Stood], trades: Sequence[Traded], movements: Iterable[Movement]) -> Carried:
+def carry(stood: Mapping[str, Stood], trades: Sequence["Trade"], movements: Iterable[Movement]) -> Carried:
     """Apply the actions that the ledger recognised since, each once, and count what came or left otherwise."""
     now = dict(stood)
     arrived: dict[str, Decimal] = {}
@@ -218,7 +244,7 @@ def _named(details: Mapping[str, str]) -> CorporateAction:
     )
 
 
-def _with(before: Stood | None, trade: Traded) -> Stood:
+def _with(before: Stood | None, trade: "Trade") -> Stood:
     if before is None:
         before = Stood(isin=trade.isin, trading_symbol=trade.isin, quantity=ZERO, value=ZERO, price=None)
     value = None if before.value is None else before.value + trade.units * trade.price

@@ -149,9 +149,10 @@ def _explain_quantity(
 
 
 def _explain_rest(before: Holding | None, after: Holding) -> str:
-    known = before or Holding(isin=after.isin, trading_symbol=after.trading_symbol, quantity=ZERO)
+    if before is None:  # a line without units: some are on their way
+        return next((name for name, fields in MOVED[1:3] if any(getattr(after, f) for f in fields)), "unexplained")
     for explanation, names in MOVED:
-        if any(getattr(known, name) != getattr(after, name) for name in names):
+        if any(getattr(before, name) != getattr(after, name) for name in names):
             return explanation
     return "unexplained"
 

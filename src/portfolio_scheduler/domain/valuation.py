@@ -10,9 +10,11 @@ from decimal import Decimal, localcontext
 
 from msgspec import Struct
 
+from portfolio_scheduler.domain.corporate_actions import Carried, Movement, Stood, carry
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.records import Holding, Margin, Position
 
+PAISA = Decimal("0.01")
 LATE = "profit or loss of the day's positions unknown: read on a later date"
 EXACT = 60  # digits of working precision: every product and sum below is exact
 
@@ -61,6 +63,7 @@ class Before(Struct, frozen=True, kw_only=True):
     trading_on: date
     holdings_value: Decimal | None
     lines: tuple[Line, ...]
+    movements: tuple[Movement, ...] = ()  # what came or went since otherwise than by executions
 
 
 class DayChange(Struct, frozen=True, kw_only=True):
@@ -229,10 +232,26 @@ def _expected(book: Book, before: Before | None, trades: Sequence[Trade]) -> dic
     """What each ISIN should come to by what was held before and traded since; None before the first snapshot."""
     if before is None:
         return {holding.isin: holding.quantity for holding in book.holdings} if book.read_late else None
-    expected = {line.isin: line.quantity for line in before.lines}
-    for trade in trades:
-        expected[trade.isin] = expected.get(trade.isin, ZERO) + trade.units
+    carried = carried_over(before, trades)
+    expected = {isin: stood.quantity for isin, stood in carried.stood.items()}
+    for isin, units in (*((trade.isin, trade.units) for trade in carried.trades), *carried.arrived.items()):
+        expected[isin] = expected.get(isin, ZERO) + units
     return expected
+
+
+def carried_over(before: Before, trades: Sequence[Trade]) -> Carried:
+    """What was held before, in the units that corporate actions since have made of it."""
+    stood = {
+        line.isin: Stood(
+            isin=line.isin,
+            trading_symbol=line.trading_symbol,
+            quantity=line.quantity,
+            value=line.value,
+            price=line.price,
+        )
+        for line in before.lines
+    }
+    return carry(stood, trades, before.movements)
 
 
 def _effective_line(
@@ -302,7 +321,11 @@ def day_change(
     previous_session_on: date,
     trades: Sequence[Trade],
 ) -> DayChange:
-    """Rule 9, by ISIN: sold and bought units move from their execution price, the rest from the last close."""
+    """Rule 9, by ISIN: sold and bought units move from their execution price, the rest from the last close.
+
+    A corporate action changes units, not value: what it turned moves from the value it had. Units that came or left by
+    transfer do so at today's price, and so do units on their way and fractions that are paid out in cash.
+    """
     if before is None:
         return DayChange(day_change_reason="no earlier snapshot")
     if before.trading_on != previous_session_on:
@@ -310,37 +333,41 @@ def day_change(
     if holdings_value is None or before.holdings_value is None:
         unpriced_on = "today" if holdings_value is None else f"on {before.trading_on}"
         return DayChange(day_change_reason=f"nothing that is held had a price {unpriced_on}")
+    carried = carried_over(before, trades)
+    if not carried.is_clear:
+        return DayChange(day_change_reason="executions before a corporate action stand in the units before it")
     now = {line.isin: line for line in lines}
-    then = {line.isin: line for line in before.lines}
     traded: dict[str, list[Trade]] = {}
-    for trade in trades:
+    for trade in carried.trades:
         traded.setdefault(trade.isin, []).append(trade)
-    market_move = net_invested = unexplained = ZERO
-    for isin in now.keys() | then.keys() | traded.keys():
-        parts = _line_change(then.get(isin), now.get(isin), traded.get(isin, []))
+    market_move = net_invested = transferred = unexplained = ZERO
+    for isin in now.keys() | carried.stood.keys() | traded.keys():
+        arrived = carried.arrived.get(isin, ZERO)
+        parts = _line_change(carried.stood.get(isin), now.get(isin), traded.get(isin, []), arrived)
         if isinstance(parts, str):
             return DayChange(day_change_reason=parts)
         market_move, net_invested = market_move + parts[0], net_invested + parts[1]
-        unexplained += parts[2]
+        transferred, unexplained = transferred + parts[2], unexplained + parts[3]
     change = holdings_value - before.holdings_value
-    assert change == market_move + net_invested + unexplained, "the parts of a day change add up"
+    assert change == market_move + net_invested + transferred + unexplained, "the parts of a day change add up"
     return DayChange(
         previous_on=before.trading_on,
         previous_value=before.holdings_value,
         day_change=change,
         market_move=market_move,
         net_invested=net_invested,
-        transferred=ZERO,
+        transferred=transferred,
         unexplained=unexplained,
     )
 
 
 def _line_change(
-    then: Line | None, now: Line | None, trades: Sequence[Trade]
-) -> tuple[Decimal, Decimal, Decimal] | str:
-    """Market move, net invested and unexplained amount of one ISIN, or the reason why they cannot be told."""
+    then: Stood | None, now: Line | None, trades: Sequence[Trade], arrived: Decimal
+) -> tuple[Decimal, Decimal, Decimal, Decimal] | str:
+    """Market move, net invested, transferred and unexplained amount of one ISIN, or why they cannot be told."""
     before, after = (then.quantity if then else ZERO), (now.quantity if now else ZERO)
     price_before, price = (then.price if then else None), (now.price if now else None)
+    value_before = then.value if then and then.value is not None else ZERO
     name = now.trading_symbol if now else then.trading_symbol if then else trades[0].isin
     if before and after and (price_before is None) != (price is None):
         return f"{name} had a price on only one of the two days"
@@ -348,7 +375,7 @@ def _line_change(
         if trades and (before or after):
             return f"{name} was traded and has no price"
         if before or after:
-            return ZERO, ZERO, ZERO  # never priced: in neither value
+            return ZERO, ZERO, ZERO, ZERO  # never priced: in neither value
     if before and price_before is None:
         return f"{name} had no price the day before"
     if after and price is None:
@@ -357,5 +384,6 @@ def _line_change(
     close = price if price is not None else price_before if price_before is not None else trades[-1].price
     traded = sum((trade.units for trade in trades), ZERO)
     invested = sum((trade.units * trade.price for trade in trades), ZERO)
-    moved = before * (close - (price_before if price_before is not None else close)) + traded * close - invested
-    return moved, invested, (after - before - traded) * close
+    fractions = (then.lost * close).quantize(PAISA) if then else ZERO
+    moved = before * close - value_before + traded * close - invested + fractions
+    return moved, invested, arrived * close - fractions, (after - before - traded - arrived) * close

@@ -147,7 +147,9 @@ class Account:
             if delivery.net == 0:
                 continue
             after[isin] = self._holding(isin).after(delivery)
-        return {isin: holding for isin, holding in after.items() if holding.quantity or holding.pending}
+        return {
+            isin: holding for isin, holding in after.items() if holding.quantity or holding.pending or holding.moving
+        }
 
     def _holding(self, isin: str) -> Holding:
         if isin in self.holdings:

@@ -3,7 +3,7 @@ asked."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +17,7 @@ from portfolio_scheduler.simulator.answers import Answer, Refusal, bare, envelop
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.holdings import Holding
 from portfolio_scheduler.simulator.options import Quirks
-from portfolio_scheduler.simulator.wall import date_of
+from portfolio_scheduler.simulator.wall import date_of, wall_at
 
 if TYPE_CHECKING:
     from portfolio_scheduler.simulator.server import Simulator
@@ -57,6 +57,10 @@ class UnitsRequest(msgspec.Struct, forbid_unknown_fields=True):
     symbol: str
     quantity: int  # negative: out of the account, or released
     price: Decimal = Decimal(0)  # what units that arrive are said to have cost
+
+
+class TransferRequest(UnitsRequest):
+    settles_on: date | None = None  # until 08:00 of that day the units are shown as being transferred
 
 
 class OrderKey(msgspec.Struct):
@@ -175,21 +179,33 @@ def fill_order(account: Account, body: bytes) -> None:
 
 
 def transfer(account: Account, body: bytes) -> None:
-    """Units arrive from another demat account or leave for one, without any order."""
-    request = _decode(body, UnitsRequest)
+    """Units arrive from another demat account or leave for one, without any order: at once, or on a later day."""
+    request = _decode(body, TransferRequest)
     stock = account.instruments.stock(request.symbol, date_of(account.now))
     if stock is None:
         raise NotFound(f"There is no stock {request.symbol}.")
     held = account.holdings.get(stock.isin) or Holding(isin=stock.isin, symbol=stock.symbol, free=0)
     if held.free + request.quantity < held.pledged:
         raise InvalidInput(f"Only {held.free - held.pledged} units of {request.symbol} are free.")
-    price = request.price if request.quantity > 0 else held.average_price
-    account.holdings[stock.isin] = replace(
-        held, free=held.free + request.quantity, cost=held.cost + price * request.quantity
-    )
-    if not account.holdings[stock.isin].quantity:
-        del account.holdings[stock.isin]
+    if request.settles_on is None:
+        _move(account, held, request)
+    else:
+        account.holdings[stock.isin] = replace(held, moving=held.moving + abs(request.quantity))
+        account.plan(wall_at(request.settles_on, 8), lambda _: _settle(account, stock.isin, request))
     account.forget_answers()
+
+
+def _settle(account: Account, isin: str, request: UnitsRequest) -> None:
+    held = account.holdings[isin]
+    _move(account, replace(held, moving=held.moving - abs(request.quantity)), request)
+
+
+def _move(account: Account, held: Holding, request: UnitsRequest) -> None:
+    price = request.price if request.quantity > 0 else held.average_price
+    after = replace(held, free=held.free + request.quantity, cost=held.cost + price * request.quantity)
+    account.holdings[held.isin] = after
+    if not (after.quantity or after.pending or after.moving):
+        del account.holdings[held.isin]
 
 
 def pledge(account: Account, body: bytes) -> None:

@@ -29,6 +29,7 @@ class Holding:
     t1: int = 0  # bought on the last trading day, not yet settled
     pledged: int = 0  # of the free units
     pending: int = 0  # units of a bonus that have not arrived; not in the quantity
+    moving: int = 0  # units on their way in or out of the demat account, off market
     cost: Decimal = ZERO  # rupees paid for all of it
 
     @property
@@ -68,7 +69,7 @@ class Holding:
             "t1_quantity": _units(self.t1),
             "demat_free_quantity": _units(self.free - self.pledged - locked),
             "corporate_action_additional_quantity": self.pending,
-            "active_demat_transfer_quantity": 0,
+            "active_demat_transfer_quantity": self.moving,
             "tradable_exchanges": ["NSE", "BSE"],
         }
 

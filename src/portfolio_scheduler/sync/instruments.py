@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -10,9 +11,10 @@ from msgspec import Struct
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import ist_date
-from portfolio_scheduler.db import instruments
+from portfolio_scheduler.db import corporate_actions, instruments
 from portfolio_scheduler.db.instruments import InstrumentFile
 from portfolio_scheduler.db.pool import Tx, transaction
+from portfolio_scheduler.domain.corporate_actions import ActionKind, CorporateAction
 from portfolio_scheduler.domain.instruments import Listing
 from portfolio_scheduler.domain.tables import BadLine
 from portfolio_scheduler.errors import InvalidInput
@@ -63,6 +65,19 @@ async def load_instruments(app: App, path: Path | None = None, *, again: bool = 
     done = loaded.file
     log.info("instruments loaded", source=done.source, listed=done.listed, opened=done.opened, closed=done.closed)
     return loaded
+
+
+async def link(app: App, action: CorporateAction) -> None:
+    """Keep a corporate action, so that the next readings that show it are explained by it."""
+    async with transaction(app.pool) as tx:
+        await corporate_actions.link(tx, action, "owner", app.clock.now())
+    log.info("corporate action linked", action=action.kind.value, isin=action.isin, new_isin=action.new_isin)
+
+
+async def unlink(app: App, kind: ActionKind, isin: str, new_isin: str, effective_on: date) -> bool:
+    """Forget a corporate action. Whether there was one."""
+    async with transaction(app.pool) as tx:
+        return await corporate_actions.unlink(tx, kind, isin, new_isin, effective_on)
 
 
 def _copy(path: Path, into: IO[bytes]) -> None:

@@ -22,7 +22,7 @@ from msgspec import Struct
 from portfolio_scheduler.app import App
 from portfolio_scheduler.brokers.broker import AccessToken, Broker, BrokerSession, Credentials
 from portfolio_scheduler.clock import ist_date
-from portfolio_scheduler.db import accounts, batches, ledger, prices, snapshots, state
+from portfolio_scheduler.db import accounts, batches, corporate_actions, ledger, prices, snapshots, state
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim, Readings, Result
 from portfolio_scheduler.db.pool import Tx, is_worth_retrying, transaction
@@ -366,6 +366,7 @@ async def _moment(tx: Tx, account: Account, statement: Statement, trading_on: da
         trading_on=trading_on,
         holdings_read_on=read.holdings_read_on,
         deliveries=tuple((trade.isin, trade.traded_on, trade.units) for trade in trades),
+        actions=await corporate_actions.due(tx, account.id, read.holdings_read_on, ist_date(statement.observed_at)),
     )
 
 

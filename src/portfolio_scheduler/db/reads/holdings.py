@@ -88,7 +88,13 @@ LEFT JOIN LATERAL (
     ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
 ) r ON true
 LEFT JOIN LATERAL (
-    SELECT p.trading_on, p.holdings_value, p.lines FROM portfolio_snapshots p
+    SELECT p.trading_on, p.holdings_value, p.lines, (
+        SELECT coalesce(json_agg(json_build_object('isin', m.isin, 'units', m.quantity - m.quantity_before,
+            'explanation', m.explanation, 'details', m.details) ORDER BY m.seq), '[]')
+        FROM holding_changes m WHERE m.account_id = a.id
+            AND m.seq > coalesce((p.details -> 'state_seq' ->> 0)::bigint, p.seq)
+            AND m.explanation IN ('corporate_action', 'transferred') AND m.corrects_seq IS NULL) AS movements
+    FROM portfolio_snapshots p
     WHERE p.account_id = a.id AND p.trading_on < r.read_on ORDER BY p.trading_on DESC, p.revision DESC LIMIT 1
 ) s ON true
 WHERE a.id = ANY(%(accounts)s) ORDER BY a.created_at, a.id
