@@ -110,6 +110,11 @@ async def held_before(stage: Stage, isin: str) -> Decimal:
     return Decimal(await stage.one("SELECT quantity FROM real_holdings WHERE isin = %s", isin))
 
 
+async def close_of(stage: Stage, on: date) -> Decimal:
+    query = "SELECT price FROM closing_prices WHERE instrument_key = %s AND priced_on = %s"
+    return Decimal(await stage.one(query, ABB, on))
+
+
 def is_quiet(change: tuple[Decimal, ...]) -> bool:
     """Whether all of the day's change is the market's, and no more than markets do."""
     value, whole, moved, invested, transferred, unexplained = change
@@ -179,9 +184,7 @@ async def test_a_bonus_that_is_credited_later_is_on_its_way_until_then(staged: S
     await evening(stage, account, EX_DATE)
     assert await changes(stage, EX_DATE) == {ABB: (units, units, "corporate_action", "bonus", "announced")}
     value, whole, moved, invested, transferred, unexplained = await day_change(stage, EX_DATE)
-    price = await stage.one(
-        "SELECT price FROM closing_prices WHERE instrument_key = %s AND priced_on = %s", ABB, EX_DATE
-    )
+    price = await close_of(stage, EX_DATE)
     assert (transferred, invested, unexplained) == (-units * price, 0, 0)
     assert abs(moved) < value / 20
     assert whole == moved + transferred
@@ -265,7 +268,7 @@ async def test_a_transfer_that_the_broker_shows_on_its_way(staged: Staged, quant
     await evening(stage, account, AFTER)
     assert await changes(stage, AFTER) == {ABB: (units, units + quantity, "transferred", None, None)}
     _, whole, moved, invested, transferred, unexplained = await day_change(stage, AFTER)
-    price = await stage.one("SELECT price FROM closing_prices WHERE instrument_key = %s AND priced_on = %s", ABB, AFTER)
+    price = await close_of(stage, AFTER)
     assert (transferred, invested, unexplained) == (quantity * price, 0, 0)
     assert whole == moved + transferred
 
@@ -306,17 +309,15 @@ async def test_pledging_moves_no_money(staged: Staged) -> None:
 
 
 async def test_a_purchase_settles(staged: Staged) -> None:
-    """Bought on Tuesday after the reading, in the holdings on Wednesday as T1, settled on Thursday."""
+    """Bought on Wednesday, in the holdings on Thursday as T1, settled on Friday."""
     stage, account = await staged()
-    token = stage.sim.token(1)
     stage.at(EX_DATE, 10)
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}", "X-API-VERSION": "1.0"}) as http:
+    headers = {"Authorization": f"Bearer {stage.sim.token(1)}", "X-API-VERSION": "1.0"}
+    async with aiohttp.ClientSession(headers=headers) as http:
         order = {
             "trading_symbol": "ABB", "quantity": 3, "validity": "DAY", "exchange": "NSE", "segment": "CASH",
             "product": "CNC", "order_type": "MARKET", "transaction_type": "BUY", "order_reference_id": "ref-0001",
         }  # fmt: skip
-        token = stage.sim.token(1)
-        http.headers["Authorization"] = f"Bearer {token}"
         async with http.post(f"{stage.sim.url}/order/create", json=order) as answer:
             assert answer.status == 200, await answer.text()
     units = await held_before(stage, ABB)
