@@ -5,7 +5,7 @@ from uuid import UUID
 
 from portfolio_scheduler.db import ledger, state
 from portfolio_scheduler.db.pool import Tx, transaction
-from portfolio_scheduler.domain.changes import State, fold
+from portfolio_scheduler.domain.changes import State
 from tests.flows.conftest import Stage
 
 FACT_TABLES = (
@@ -17,6 +17,7 @@ FACT_TABLES = (
     "position_changes",
     "ledger_events",
     "portfolio_snapshots",
+    "rereadings",
 )
 
 
@@ -29,8 +30,7 @@ async def check_ledger(stage: Stage, account_id: UUID) -> None:
     """Numbers without a gap, the fold of the facts equal to the derived tables, executions adding up."""
     async with transaction(stage.app.pool) as tx:
         await _check_numbers(tx, account_id)
-        changes = await ledger.load_changes(tx, account_id)
-        folded = fold(State(), changes)
+        folded = ledger.folded(await ledger.load_changes(tx, account_id), State())
         assert await state.load(tx, account_id, list(folded.orders), date.min) == folded
     for known in folded.orders.values():
         assert known.fills_quantity <= known.order.filled_quantity

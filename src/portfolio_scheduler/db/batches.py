@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from portfolio_scheduler.db.documents import document
 from portfolio_scheduler.db.pool import Tx
-from portfolio_scheduler.domain.records import Answer, Margin, SectionResult
+from portfolio_scheduler.domain.records import Fetched, Margin, SectionResult
 from portfolio_scheduler.errors import Conflict, Fenced
 
 STALE_SECONDS = 20
@@ -124,8 +124,10 @@ async def beat(tx: Tx, claim: Claim) -> None:
         raise Fenced
 
 
-async def save_answers(tx: Tx, claim: Claim, answers: Sequence[Answer]) -> None:
-    """Which raw answers this batch read, in their order, so that it can be replayed."""
+async def save_answers(
+    tx: Tx, claim: Claim, fetched: Fetched, observed_at: datetime, trading_on: date, standing: str
+) -> None:
+    """Which raw answers this batch read when, in their order, and how each section was fetched: all a replay needs."""
     listed = [
         {
             "call": answer.call,
@@ -135,11 +137,22 @@ async def save_answers(tx: Tx, claim: Claim, answers: Sequence[Answer]) -> None:
             "digest": answer.digest.hex(),
             "fetched_at": answer.fetched_at,
         }
-        for answer in answers
+        for answer in fetched.answers
     ]
     await tx.execute(
-        "UPDATE sync_batches SET answers = %s::jsonb WHERE id = %s AND fence = %s",
-        (document(listed), claim.id, claim.fence),
+        """
+        UPDATE sync_batches SET answers = %s::jsonb, fetched = %s, observed_at = %s, trading_on = %s, standing = %s
+        WHERE id = %s AND fence = %s
+        """,
+        (
+            document(listed),
+            Jsonb(fetched.sections, dumps=_json),
+            observed_at,
+            trading_on,
+            standing,
+            claim.id,
+            claim.fence,
+        ),
     )
 
 
@@ -164,7 +177,8 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime) -> None:
         """
         UPDATE sync_batches SET status = %(status)s, finished_at = greatest(%(now)s, started_at),
             sections = %(sections)s, counts = %(counts)s, flags = %(flags)s, margin = %(margin)s,
-            observed_at = %(observed_at)s, trading_on = %(trading_on)s, standing = %(standing)s,
+            observed_at = coalesce(%(observed_at)s, observed_at), trading_on = coalesce(%(trading_on)s, trading_on),
+            standing = coalesce(%(standing)s, standing),
             error_class = %(error_class)s, error_text = %(error_text)s
         WHERE id = %(id)s AND fence = %(fence)s AND status = 'running'
         """,
@@ -214,14 +228,14 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date) -> Readings:
     cursor = await tx.execute(
         """
         SELECT
-            (SELECT trading_on FROM sync_batches WHERE account_id = %(account)s AND trading_on IS NOT NULL
+            (SELECT trading_on FROM effective_batches WHERE account_id = %(account)s AND trading_on IS NOT NULL
                 AND sections #>> '{holdings,outcome}' = 'ok' ORDER BY trading_on DESC, finished_at DESC LIMIT 1),
-            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM sync_batches b, jsonb_each(b.sections) s
+            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM effective_batches b, jsonb_each(b.sections) s
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'
                 AND s.value ->> 'outcome' IN ('ok', 'not_entitled')),
-            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM sync_batches b, jsonb_object_keys(b.sections) s (key)
+            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM effective_batches b, jsonb_object_keys(b.sections) s (key)
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'),
-            (SELECT margin FROM sync_batches WHERE account_id = %(account)s AND trading_on = %(day)s
+            (SELECT margin FROM effective_batches WHERE account_id = %(account)s AND trading_on = %(day)s
                 AND margin IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
         """,
         {"account": account_id, "day": trading_on},

@@ -21,8 +21,10 @@ from portfolio_scheduler.domain.changes import (
     OrderChange,
     OrderSeen,
     PositionChange,
+    State,
+    fold,
 )
-from portfolio_scheduler.domain.records import Answer, Fill, Holding, Order, Position
+from portfolio_scheduler.domain.records import Answer, Fill, Holding, Margin, Order, Position, SectionResult
 from portfolio_scheduler.errors import Fenced, NotFound
 
 HEAD = ("account_id", "seq", "batch_id", "observed_at", "payload_digest", "corrects_seq")
@@ -72,14 +74,33 @@ class Head(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """What every fact of one append shares."""
+    """What the facts of one reading share."""
 
     id: UUID
     observed_at: datetime
     digests: Mapping[str, bytes]  # by section, "order:<id>" or "fills:<order id>"
 
 
-Fact = Change | Snapshot
+class Rereading(Struct, frozen=True, kw_only=True):
+    """What a finished batch read, as its raw answers are understood by a replay."""
+
+    trading_on: date
+    status: str  # completed, partial, failed
+    sections: dict[str, SectionResult]
+    flags: tuple[str, ...]
+    margin: Margin | None
+    reason: str
+
+
+Fact = Change | Snapshot | Rereading
+
+
+class Entry(Struct, frozen=True):
+    """A fact with the batch whose place it takes, and the fact it corrects."""
+
+    fact: Fact
+    batch: Batch
+    corrects_seq: int | None = None
 
 
 async def lock(tx: Tx, account_id: UUID, fence: int) -> Head:
@@ -96,22 +117,26 @@ async def lock(tx: Tx, account_id: UUID, fence: int) -> Head:
 
 async def append(tx: Tx, head: Head, batch: Batch, facts: Sequence[Fact]) -> list[tuple[int, Fact]]:
     """Number the facts after the head, write them with one statement per table, and move the head."""
-    numbered = list(enumerate(facts, start=head.seq + 1))
+    await append_entries(tx, head, [Entry(fact, batch) for fact in facts])
+    return list(enumerate(facts, start=head.seq + 1))
+
+
+async def append_entries(tx: Tx, head: Head, entries: Sequence[Entry]) -> None:
+    """The same for facts of several batches, some of which correct others."""
     rows: dict[type, list[dict[str, Any]]] = {}
-    for seq, fact in numbered:
-        kind = type(fact)
+    for seq, entry in enumerate(entries, start=head.seq + 1):
+        kind = type(entry.fact)
         shared = {
             "account_id": head.account_id,
             "seq": seq,
-            "batch_id": batch.id,
-            "observed_at": batch.observed_at,
-            "payload_digest": hex_bytes(_digest(fact, batch.digests)),
-            "corrects_seq": None,
+            "batch_id": entry.batch.id,
+            "observed_at": entry.batch.observed_at,
+            "payload_digest": hex_bytes(_digest(entry.fact, entry.batch.digests)),
+            "corrects_seq": entry.corrects_seq,
         }
-        rows.setdefault(kind, []).append(shared | ROWS[kind](fact))
+        rows.setdefault(kind, []).append(shared | ROWS[kind](entry.fact))
     writes = [one for kind, kind_rows in rows.items() for one in rows_of(INSERTS[kind], kind_rows)]
-    await write(tx, [*writes, *_moved(head, len(numbered))])
-    return numbered
+    await write(tx, [*writes, *_moved(head, len(entries))])
 
 
 _MOVE = "UPDATE account_heads SET seq = %s WHERE account_id = %s"
@@ -177,6 +202,10 @@ def _snapshot_row(fact: Snapshot) -> dict[str, Any]:
     return _fields(fact, Snapshot.__struct_fields__)
 
 
+def _rereading_row(fact: Rereading) -> dict[str, Any]:
+    return _fields(fact, Rereading.__struct_fields__)
+
+
 ROWS: dict[type, Callable[[Any], dict[str, Any]]] = {
     OrderSeen: _order_row,
     OrderChange: _change_row,
@@ -185,6 +214,7 @@ ROWS: dict[type, Callable[[Any], dict[str, Any]]] = {
     PositionChange: _position_row,
     Event: _event_row,
     Snapshot: _snapshot_row,
+    Rereading: _rereading_row,
 }
 
 HOLDING_CHANGE = (
@@ -205,6 +235,7 @@ INSERTS: dict[type, str] = {
     PositionChange: insert("position_changes", (*HEAD, *POSITION_CHANGE)),
     Event: insert("ledger_events", (*HEAD, "trading_on", "kind", "section", "subject", "details")),
     Snapshot: insert("portfolio_snapshots", (*HEAD, *Snapshot.__struct_fields__)),
+    Rereading: insert("rereadings", (*HEAD, *Rereading.__struct_fields__)),
 }
 
 
@@ -264,15 +295,28 @@ SHAPES = {
 }
 
 
-async def load_changes(tx: Tx, account_id: UUID, until_seq: int | None = None) -> list[tuple[int, Change]]:
-    """All changes of an account in their order, to be folded."""
-    numbered: list[tuple[int, Change]] = []
+class Recorded(Struct, frozen=True):
+    """A change as it stands in the ledger."""
+
+    seq: int
+    batch_id: UUID
+    change: Change
+
+
+async def load_changes(tx: Tx, account_id: UUID) -> list[Recorded]:
+    """All changes of an account that no correction names, in their order. Their fold is the current state."""
+    recorded: list[Recorded] = []
     for table, record in _UNION.items():
-        statement = sql.SQL(
-            "SELECT f.seq, ({shape})::text FROM {table} f WHERE account_id = %s AND f.seq <= coalesce(%s, f.seq)"
-        ).format(shape=sql.SQL(SHAPES[table]), table=sql.Identifier(table))
-        cursor = await tx.execute(statement, (account_id, until_seq))
+        statement = sql.SQL("SELECT f.seq, f.batch_id, ({shape})::text FROM {view} f WHERE account_id = %s").format(
+            shape=sql.SQL(SHAPES[table]), view=sql.Identifier(f"effective_{table}")
+        )
+        cursor = await tx.execute(statement, (account_id,))
         decode = msgspec.json.Decoder(record).decode
-        numbered.extend([(seq, decode(text)) for seq, text in await cursor.fetchall()])
-    numbered.sort(key=lambda pair: pair[0])
-    return numbered
+        recorded.extend([Recorded(seq, batch_id, decode(text)) for seq, batch_id, text in await cursor.fetchall()])
+    recorded.sort(key=lambda one: one.seq)
+    return recorded
+
+
+def folded(recorded: Sequence[Recorded], state: State) -> State:
+    """The state after the recorded changes."""
+    return fold(state, ((one.seq, one.change) for one in recorded))

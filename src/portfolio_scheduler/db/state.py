@@ -33,7 +33,7 @@ SELECT json_build_object(
             THEN json_build_array(o.regressed_status, o.regressed_filled) END) ORDER BY o.first_seq)
     FROM current_orders o WHERE o.account_id = %(account)s
         AND (o.listed_on = %(day)s OR o.broker_order_id = ANY(%(orders)s))),
-  'fills', (SELECT json_agg(to_json(f)) FROM order_fills f
+  'fills', (SELECT json_agg(to_json(f)) FROM effective_order_fills f
     WHERE f.account_id = %(account)s AND f.broker_order_id = ANY(%(orders)s)),
   'holdings', (SELECT json_agg(json_build_object('holding', to_json(h), 'changed_on', h.changed_on,
         'last_seq', h.last_seq) ORDER BY h.isin) FROM real_holdings h WHERE h.account_id = %(account)s),

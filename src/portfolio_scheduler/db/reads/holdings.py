@@ -71,17 +71,16 @@ SELECT a.id AS account_id, a.label AS account, h.read_on, h.read_at,
     (SELECT coalesce(json_agg(json_build_object(
             'isin', coalesce(f.isin, f.exchange || ':' || f.trading_symbol), 'traded_on', f.trading_on,
             'units', CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END, 'price', f.price)), '[]')
-        FROM order_fills f WHERE f.account_id = a.id AND f.trading_on > s.trading_on AND f.trading_on <= r.read_on
-        AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL')
-        AND f.corrects_seq IS NULL) AS trades
+        FROM effective_order_fills f WHERE f.account_id = a.id AND f.trading_on > s.trading_on AND f.trading_on <= r.read_on
+        AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL')) AS trades
 FROM broker_accounts a
 LEFT JOIN LATERAL (
-    SELECT b.trading_on AS read_on, b.observed_at AS read_at FROM sync_batches b
+    SELECT b.trading_on AS read_on, b.observed_at AS read_at FROM effective_batches b
     WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND b.sections #>> '{holdings,outcome}' = 'ok'
     ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
 ) h ON true
 LEFT JOIN LATERAL (
-    SELECT b.trading_on AS read_on FROM sync_batches b
+    SELECT b.trading_on AS read_on FROM effective_batches b
     WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND EXISTS (
         SELECT FROM jsonb_each(b.sections) e
         WHERE (e.key = 'holdings' OR starts_with(e.key, 'positions:')) AND e.value ->> 'outcome' = 'ok')

@@ -86,7 +86,7 @@ async def orders(
 
 _FILLS = """
 SELECT f.*, a.label AS account, f.quantity * f.price AS value
-FROM order_fills f JOIN broker_accounts a ON a.id = f.account_id
+FROM effective_order_fills f JOIN broker_accounts a ON a.id = f.account_id
 WHERE f.account_id = ANY(%(accounts)s) AND f.trading_on = coalesce(%(on)s, f.trading_on)
     AND (%(symbol)s::text IS NULL OR f.trading_symbol = upper(%(symbol)s))
 ORDER BY f.trading_on DESC, f.traded_at DESC NULLS LAST, f.account_id, f.seq DESC LIMIT %(limit)s
@@ -104,7 +104,7 @@ async def fills(
 _CUT_SHORT = """
 SELECT o.*, a.label AS account FROM current_orders o JOIN broker_accounts a ON a.id = o.account_id
 WHERE o.account_id = ANY(%(accounts)s) AND o.status = 'CANCELLED' AND o.filled_quantity > 0
-ORDER BY o.listed_on DESC, (SELECT count(*) FROM order_quantity_changes c
+ORDER BY o.listed_on DESC, (SELECT count(*) FROM effective_order_quantity_changes c
     WHERE c.account_id = o.account_id AND c.broker_order_id = o.broker_order_id) DESC, o.first_seq DESC
 LIMIT %(limit)s
 """
