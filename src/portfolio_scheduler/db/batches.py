@@ -14,10 +14,10 @@ from msgspec import Struct
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from portfolio_scheduler.db.documents import document
+from portfolio_scheduler.db.documents import document, read
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.records import Fetched, Margin, SectionResult
-from portfolio_scheduler.errors import Conflict, Fenced
+from portfolio_scheduler.errors import Conflict, Fenced, InvalidInput, NotFound
 
 STALE_SECONDS = 20
 HEARTBEAT_SECONDS = 5
@@ -249,3 +249,70 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date) -> Readings:
         asked=asked,
         margin=msgspec.convert(margin, Margin, strict=False) if margin else None,
     )
+
+
+class KeptAnswer(Struct, frozen=True, kw_only=True):
+    """A raw answer without its body, which is kept under its digest."""
+
+    call: str
+    section: str
+    request: str
+    status: int
+    digest: str  # hex
+    fetched_at: datetime
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """A finished batch with all that a replay needs of it, and what it read as it is understood now."""
+
+    id: UUID
+    status: str
+    observed_at: datetime | None  # None when it got no answers
+    trading_on: date | None
+    standing: str | None
+    answers: list[KeptAnswer]
+    fetched: dict[str, SectionResult] | None
+    sections: dict[str, SectionResult]
+    flags: tuple[str, ...]
+    margin: Margin | None
+
+    @property
+    def can_be_replayed(self) -> bool:
+        return self.fetched is not None and self.observed_at is not None and bool(self.answers)
+
+
+_kept = msgspec.json.Decoder(list[Kept])
+
+
+async def kept(tx: Tx, account_id: UUID) -> list[Kept]:
+    """The finished batches of an account in the order in which they ran (not by id: clocks may be set back)."""
+    return await read(
+        tx,
+        """
+        SELECT coalesce(json_agg(json_build_object('id', e.id, 'status', e.status, 'observed_at', e.observed_at,
+            'trading_on', e.trading_on, 'standing', e.standing, 'answers', b.answers, 'fetched', b.fetched,
+            'sections', e.sections, 'flags', e.flags, 'margin', e.margin) ORDER BY b.fence, b.finished_at, b.id),
+            '[]')::text
+        FROM effective_batches e JOIN sync_batches b ON b.id = e.id
+        WHERE e.account_id = %(account)s AND e.finished_at IS NOT NULL
+        """,
+        {"account": account_id},
+        _kept,
+    )
+
+
+async def find(tx: Tx, reference: str) -> tuple[UUID, UUID]:
+    """Id and account of the one batch whose id begins so."""
+    cursor = await tx.execute(
+        "SELECT id, account_id FROM effective_batches WHERE starts_with(id::text, lower(%s)) LIMIT 2", (reference,)
+    )
+    found = await cursor.fetchall()
+    if len(reference) < 6 or not found:
+        raise NotFound(
+            f"There is no batch {reference!r}; give its id or the beginning of it (six characters or more), as "
+            "`accounts show ACCOUNT --json` prints it."
+        )
+    if len(found) > 1:
+        raise InvalidInput(f"More than one batch begins with {reference!r}; give more of its id.")
+    batch_id, account_id = found[0]
+    return batch_id, account_id

@@ -1,5 +1,6 @@
 """The ledger: every fact goes through `append`, which numbers it. Nothing here can change what is written."""
 
+import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
@@ -320,3 +321,35 @@ async def load_changes(tx: Tx, account_id: UUID) -> list[Recorded]:
 def folded(recorded: Sequence[Recorded], state: State) -> State:
     """The state after the recorded changes."""
     return fold(state, ((one.seq, one.change) for one in recorded))
+
+
+async def load_payloads(tx: Tx, account_id: UUID, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The raw answers kept under these digests. One that is gone or is no longer what it was is left out."""
+    cursor = await tx.execute(
+        "SELECT digest, body FROM broker_payloads WHERE account_id = %s AND digest = ANY(%s)",
+        (account_id, list(set(digests))),
+    )
+    bodies = {}
+    for digest, packed in await cursor.fetchall():
+        try:
+            body = zlib.decompress(packed)
+        except zlib.error:
+            continue
+        if hashlib.sha256(body).digest() == digest:
+            bodies[bytes(digest)] = body
+    return bodies
+
+
+async def last_sights(tx: Tx, account_id: UUID, order_ids: Sequence[str]) -> dict[tuple[str, ...], int]:
+    """The newest fact of each order's first sight and of each of its executions, corrected or not, by their ids."""
+    cursor = await tx.execute(
+        """
+        SELECT broker_order_id, NULL, max(seq) FROM order_history
+        WHERE account_id = %(account)s AND broker_order_id = ANY(%(orders)s) GROUP BY 1
+        UNION ALL
+        SELECT broker_order_id, broker_trade_id, max(seq) FROM order_fills
+        WHERE account_id = %(account)s AND broker_order_id = ANY(%(orders)s) GROUP BY 1, 2
+        """,
+        {"account": account_id, "orders": list(order_ids)},
+    )
+    return {(order,) if trade is None else (order, trade): seq for order, trade, seq in await cursor.fetchall()}
