@@ -30,6 +30,18 @@ from portfolio_scheduler.errors import Fenced, NotFound
 
 HEAD = ("account_id", "seq", "batch_id", "observed_at", "payload_digest", "corrects_seq")
 
+FACT_TABLES = (
+    "broker_payloads",
+    "order_history",
+    "order_quantity_changes",
+    "order_fills",
+    "holding_changes",
+    "position_changes",
+    "ledger_events",
+    "portfolio_snapshots",
+    "rereadings",
+)
+
 ORDER_FIELDS = tuple(name for name in Order.__struct_fields__ if name != "broker_order_id")
 CHANGE_FIELDS = tuple(name for name in OrderChange.__struct_fields__ if name != "details")
 FILL_FIELDS = Fill.__struct_fields__

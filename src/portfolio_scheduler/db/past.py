@@ -108,6 +108,29 @@ SELECT account_id, opened AS kind, section, subject, seq AS last_seq, trading_on
 """
 
 
+_PRICE: LiteralString = """SELECT price, priced_on, priced_at, source FROM closing_prices c
+    WHERE c.instrument_key = {key} AND (%(until)s::date IS NULL OR c.priced_on <= %(until)s)
+    ORDER BY c.priced_on DESC, c.priced_at DESC LIMIT 1"""
+
+# The views holding_values and position_values, as they were.
+HOLDING_VALUES: LiteralString = f"""
+SELECT h.*, h.demat_locked_quantity + h.broker_locked_quantity + h.pledge_quantity + h.repledge_quantity
+        AS locked_quantity, p.price, p.priced_on, p.priced_at, p.source AS price_source
+FROM ({HOLDING_STATES}) h LEFT JOIN LATERAL ({_PRICE.replace("{key}", "h.isin")}) p ON true
+"""
+POSITION_VALUES: LiteralString = f"""
+SELECT p.*, c.price, c.priced_on, c.priced_at, c.source AS price_source,
+    CASE WHEN p.quantity = 0 THEN 0 ELSE p.quantity * (c.price - p.net_price) END AS unrealised_pnl
+FROM ({POSITION_STATES}) p LEFT JOIN LATERAL ({
+    _PRICE.replace(
+        "{key}",
+        "CASE WHEN p.segment = 'CASH' AND p.isin IS NOT NULL THEN p.isin"
+        " ELSE p.exchange || ':' || p.trading_symbol END",
+    )
+}) c ON true
+"""
+
+
 class _Book(msgspec.Struct):
     holdings: list[KnownHolding]
     positions: list[KnownPosition]

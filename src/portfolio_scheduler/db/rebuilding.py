@@ -21,7 +21,8 @@ DERIVED = tuple(_STATES)
 
 
 async def rebuild(tx: Tx, account_id: UUID) -> dict[str, int]:
-    """Write the account's derived tables anew; its head must be locked. Returns the rows of each table."""
+    """Write the account's derived tables anew, its head locked. Returns the rows of each table."""
+    await tx.execute("SELECT FROM account_heads WHERE account_id = %s FOR UPDATE", (account_id,))
     await tx.execute("SET LOCAL statement_timeout = 0")  # a million facts take longer than a sync may
     written = {}
     for table, states in _STATES.items():

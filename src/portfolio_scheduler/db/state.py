@@ -173,3 +173,13 @@ def _position_row(account_id: UUID, known: KnownPosition) -> dict[str, Any]:
 def _finding_row(account_id: UUID, finding: Finding) -> dict[str, Any]:
     names = ("kind", "section", "subject", "trading_on", "observed_at", "details")
     return {"account_id": account_id, "last_seq": finding.last_seq, **_fields(finding.event, names)}
+
+
+def rows_by_table(account_id: UUID, known: State) -> dict[str, list[dict[str, Any]]]:
+    """A whole state as the rows that the derived tables should have."""
+    return {
+        "current_orders": [_order_row(account_id, one) for one in known.orders.values()],
+        "real_holdings": [_holding_row(account_id, one) for one in known.holdings.values()],
+        "real_positions": [_position_row(account_id, one) for one in known.positions.values()],
+        "open_findings": [_finding_row(account_id, one) for one in known.findings.values()],
+    }

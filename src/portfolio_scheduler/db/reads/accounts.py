@@ -126,3 +126,17 @@ async def open_findings(tx: Tx, account_ids: Sequence[UUID]) -> list[FindingRow]
         WHERE f.account_id = ANY(%(accounts)s) ORDER BY f.observed_at DESC, f.last_seq DESC
     """
     return await rows(tx, query, {"accounts": list(account_ids)}, FindingRow)
+
+
+async def first_read(tx: Tx, account_ids: Sequence[UUID]) -> dict[UUID, date]:
+    """The first trading day of which anything was read, of each account that has one."""
+    cursor = await tx.execute(
+        """
+        SELECT a.id, b.trading_on FROM unnest(%s::uuid[]) a (id) CROSS JOIN LATERAL (
+            SELECT trading_on FROM effective_batches b
+            WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND b.sections <> '{}'
+            ORDER BY b.trading_on LIMIT 1) b
+        """,
+        (list(account_ids),),
+    )
+    return dict(await cursor.fetchall())

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import LiteralString
 from uuid import UUID
 
 from msgspec import Struct
 
+from portfolio_scheduler.db.past import ORDER_STATES
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads.rows import rows
 
@@ -70,6 +72,25 @@ ORDER BY o.listed_on DESC, o.created_at DESC NULLS LAST, o.account_id, o.first_s
 """
 
 
+# Which orders are asked for is decided before their states are put together, unless it depends on the state.
+_ORDERS_THEN: LiteralString = f"""
+WITH s AS (
+    SELECT * FROM effective_order_history h
+    WHERE h.account_id = ANY(%(accounts)s) AND h.listed_on <= %(until)s
+        AND (%(on)s::date IS NULL OR h.listed_on = %(on)s)
+        AND (%(symbol)s::text IS NULL OR h.trading_symbol = upper(%(symbol)s))
+    ORDER BY h.listed_on DESC, h.created_at DESC NULLS LAST, h.account_id, h.seq DESC
+    LIMIT CASE WHEN %(status)s::text IS NULL THEN %(limit)s::bigint END
+)
+SELECT o.*, a.label AS account, o.filled_quantity * o.average_fill_price AS filled_value,
+    CASE WHEN o.status IN ('EXECUTED', 'DELIVERY_AWAITED', 'COMPLETED', 'CANCELLED', 'REJECTED', 'FAILED') THEN 0
+         ELSE o.quantity - o.filled_quantity END AS open_quantity
+FROM ({ORDER_STATES}) o JOIN broker_accounts a ON a.id = o.account_id
+WHERE %(status)s::text IS NULL OR o.status = upper(%(status)s)
+ORDER BY o.listed_on DESC, o.created_at DESC NULLS LAST, o.account_id, o.first_seq DESC LIMIT %(limit)s
+"""
+
+
 async def orders(
     tx: Tx,
     account_ids: Sequence[UUID],
@@ -78,9 +99,12 @@ async def orders(
     symbol: str | None = None,
     status: str | None = None,
     limit: int | None = None,
+    until_on: date | None = None,
 ) -> list[OrderRow]:
-    """Orders, newest first: of one trading day or of all."""
+    """Orders, newest first: of one trading day or of all; as they stand now, or stood at the end of a day."""
     given = {"accounts": list(account_ids), "on": on, "symbol": symbol, "status": status, "limit": limit}
+    if until_on is not None:
+        return await rows(tx, _ORDERS_THEN, given | {"until": until_on}, OrderRow)
     return await rows(tx, _ORDERS, given, OrderRow)
 
 
