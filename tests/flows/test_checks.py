@@ -29,7 +29,8 @@ DAMAGE = {
     "a holding lost": ("state", f"DELETE FROM real_holdings WHERE {SOME_ISIN}"),
     "a finding invented": (
         "state",
-        """INSERT INTO open_findings SELECT account_id, 'MISSING', 'orders:CASH', 'G1', seq, trading_on, observed_at, '{}'
+        """INSERT INTO open_findings
+        SELECT account_id, 'MISSING', 'orders:CASH', 'G1', seq, trading_on, observed_at, '{}'
         FROM portfolio_snapshots LIMIT 1""",
     ),
     "a position altered": ("state", "UPDATE real_positions SET net_price = 1"),

@@ -103,7 +103,7 @@ async def _rebuild(app: "App", reference: str | None) -> "list[tuple[str, dict[s
 
 
 def checks(account: AccountArgument = None, as_json: JsonOption = False) -> None:
-    """Check that the ledger, what follows from it, the days and the calendar are as they must be. Exit code 1 if not."""
+    """Check that the ledger and what follows from it, the days and the calendar are right. Exit code 1 if not."""
     from portfolio_scheduler.cli.render import print_json
 
     count, problems = run(lambda app: _checks(app, account))

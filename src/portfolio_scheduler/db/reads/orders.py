@@ -72,22 +72,28 @@ ORDER BY o.listed_on DESC, o.created_at DESC NULLS LAST, o.account_id, o.first_s
 """
 
 
-# Which orders are asked for is decided before their states are put together, unless it depends on the state.
+# Which orders are asked for is decided first (newest first, by their last status), then their states are put together.
 _ORDERS_THEN: LiteralString = f"""
-WITH s AS (
+WITH listed AS (
     SELECT * FROM effective_order_history h
     WHERE h.account_id = ANY(%(accounts)s) AND h.listed_on <= %(until)s
         AND (%(on)s::date IS NULL OR h.listed_on = %(on)s)
         AND (%(symbol)s::text IS NULL OR h.trading_symbol = upper(%(symbol)s))
-    ORDER BY h.listed_on DESC, h.created_at DESC NULLS LAST, h.account_id, h.seq DESC
-    LIMIT CASE WHEN %(status)s::text IS NULL THEN %(limit)s::bigint END
+    ORDER BY h.listed_on DESC, h.created_at DESC NULLS LAST, h.account_id, h.seq DESC OFFSET 0
+), s AS (
+    SELECT * FROM listed h
+    WHERE %(status)s::text IS NULL OR upper(%(status)s) = coalesce((
+        SELECT c.status_after FROM effective_order_quantity_changes c
+        WHERE c.account_id = h.account_id AND c.broker_order_id = h.broker_order_id
+            AND c.change_type <> 'REGRESSED' AND c.trading_on <= %(until)s
+        ORDER BY c.seq DESC LIMIT 1), h.status)
+    LIMIT %(limit)s
 )
 SELECT o.*, a.label AS account, o.filled_quantity * o.average_fill_price AS filled_value,
     CASE WHEN o.status IN ('EXECUTED', 'DELIVERY_AWAITED', 'COMPLETED', 'CANCELLED', 'REJECTED', 'FAILED') THEN 0
          ELSE o.quantity - o.filled_quantity END AS open_quantity
 FROM ({ORDER_STATES}) o JOIN broker_accounts a ON a.id = o.account_id
-WHERE %(status)s::text IS NULL OR o.status = upper(%(status)s)
-ORDER BY o.listed_on DESC, o.created_at DESC NULLS LAST, o.account_id, o.first_seq DESC LIMIT %(limit)s
+ORDER BY o.listed_on DESC, o.created_at DESC NULLS LAST, o.account_id, o.first_seq DESC
 """
 
 
