@@ -110,11 +110,13 @@ async def _snapshots(tx: Tx, account_id: UUID) -> AsyncIterator[Found]:
 def _wrong(day: Day) -> Iterator[str]:
     with localcontext() as context:
         context.prec = EXACT
-        value = sum((line.value for line in day.lines if line.value is not None), ZERO)
+        held = [line for line in day.lines if line.quantity]
+        values = [line.value for line in held if line.value is not None]
+        value = sum(values, ZERO) if values or not held else None
         if value != day.holdings_value:
             yield f"its lines come to {value}, but its value is {day.holdings_value}"
-        if (held := sum(1 for line in day.lines if line.quantity)) != day.holdings_count:
-            yield f"it has {held} lines that hold something, but counts {day.holdings_count}"
+        if len(held) != day.holdings_count:
+            yield f"it has {len(held)} lines that hold something, but counts {day.holdings_count}"
         yield from _wrong_change(day)
         yield from _wrong_quantities(day)
 
@@ -123,7 +125,7 @@ def _wrong_change(day: Day) -> Iterator[str]:
     if day.day_change is None:
         return
     parts = [day.market_move, day.net_invested, day.transferred, day.unexplained]
-    if None in parts or day.previous_value is None or day.previous_on is None:
+    if None in parts or day.holdings_value is None or day.previous_value is None or day.previous_on is None:
         yield "it has a day change of which a part is missing"
     elif {day.day_change} != {day.holdings_value - day.previous_value, sum((p for p in parts if p is not None), ZERO)}:
         yield "its day change is not the sum of its parts, or not the difference of the two values"

@@ -235,7 +235,8 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date, *, until_on: date
             (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM effective_batches b, jsonb_each(b.sections) s
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'
                 AND s.value ->> 'outcome' IN ('ok', 'not_entitled')),
-            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM effective_batches b, jsonb_object_keys(b.sections) s (key)
+            (SELECT coalesce(array_agg(DISTINCT k.key), '{}')
+                FROM effective_batches b, jsonb_object_keys(b.sections) k (key)
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'),
             (SELECT margin FROM effective_batches WHERE account_id = %(account)s AND trading_on = %(day)s
                 AND margin IS NOT NULL ORDER BY finished_at DESC LIMIT 1)

@@ -32,6 +32,8 @@ _MENTIONED: Final = (
     ("order_reference_id", "text"),
     ("exchange_at", "timestamptz"),
     ("exchange_raw", "text"),
+    ("trade_on", "date"),
+    ("trade_raw", "text"),
 )
 _CASES: LiteralString = ",\n    ".join(
     [f"CASE WHEN l.seq IS NULL THEN s.{name} ELSE l.{after} END AS {name}" for name, after in _STEPPED]
@@ -46,7 +48,7 @@ ORDER_STATES: LiteralString = f"""
 SELECT s.account_id, s.broker_order_id, s.seq AS first_seq, greatest(s.seq, t.last_seq, f.last_seq) AS last_seq,
     s.listed_on, s.segment, s.exchange, s.trading_symbol, s.product, s.side,
     {_CASES},
-    s.created_at, s.trade_on, s.created_raw, s.trade_raw, s.flags,
+    s.created_at, s.created_raw, s.flags,
     coalesce(f.quantity, 0) AS fills_quantity, coalesce(f.value, 0) AS fills_value,
     r.details ->> 'regressed_to' AS regressed_status, r.filled_after AS regressed_filled
 FROM s

@@ -220,7 +220,8 @@ def _compared(kept: Kept, statement: Statement, facts: Sequence[Recorded], stand
     assert kept.standing is not None
     read = now.readings(kept.trading_on)
     moment = now.moment(kept.observed_at, kept.trading_on)
-    known = touchable(now.state, [order.broker_order_id for order in statement.orders], kept.trading_on)
+    ids = {order.broker_order_id for order in statement.orders} | {fill.broker_order_id for fill in statement.fills}
+    known = touchable(now.state, ids, kept.trading_on)
     difference = diff(known, statement, moment)
     old = {name: result for name, result in kept.sections.items() if name in stand}
     difference = replace(difference, sections=difference.sections | old)

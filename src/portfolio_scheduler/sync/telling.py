@@ -112,9 +112,13 @@ class Telling:
             for name, result in reading.sections.items()
             if result.outcome in GOOD
         }
+        asked = {name for reading in that_day if reading.standing != "provisional" for name in reading.sections}
         margins = [reading.margin for reading in that_day if reading.margin is not None]
         return Readings(
-            holdings_read_on=max(read_on, default=None), done=sorted(done), margin=margins[-1] if margins else None
+            holdings_read_on=max(read_on, default=None),
+            done=sorted(done),
+            asked=sorted(asked),
+            margin=margins[-1] if margins else None,
         )
 
     def foldable(self, changes: Iterable[Change]) -> list[Change]:

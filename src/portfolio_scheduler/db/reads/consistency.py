@@ -127,7 +127,7 @@ class Day(Struct, frozen=True, kw_only=True):
 
     seq: int
     trading_on: date
-    holdings_value: Decimal
+    holdings_value: Decimal | None
     holdings_count: int
     day_change: Decimal | None
     previous_value: Decimal | None
@@ -136,7 +136,7 @@ class Day(Struct, frozen=True, kw_only=True):
     transferred: Decimal | None
     unexplained: Decimal | None
     previous_on: date | None
-    previous_values: list[Decimal]  # of all revisions of the day before
+    previous_values: list[Decimal | None]  # of all revisions of the day before
     lines: list[Line]
     before: list[Line] | None
     trades: list[Unit]
