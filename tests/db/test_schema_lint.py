@@ -14,6 +14,7 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE 'procrastin
 """
 # Shared by everybody, or owned by nobody: these have no owner to lead their keys with.
 SHARED = {"users", "install", "alembic_version", "closing_prices", "instruments", "market_days", "corporate_actions"}
+SHARED |= {"instrument_files", "instrument_lines", "price_lines"}
 IDENTIFIERS = {("broker_accounts", ("id",)), ("sync_batches", ("id",))}  # random: they tell nothing of their owner
 
 Index = tuple[str, str, str | None, bool, list[str]]

@@ -1,11 +1,20 @@
 """`orders`, `changes`, `fills`: what was ordered, what became of it, and when."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from portfolio_scheduler.cli.running import NO_ACCOUNTS, AccountArgument, JsonOption, SymbolOption, chosen, run
+from portfolio_scheduler.cli.running import (
+    NO_ACCOUNTS,
+    AccountArgument,
+    AsOfOption,
+    JsonOption,
+    SymbolOption,
+    chosen,
+    chosen_then,
+    run,
+)
 from portfolio_scheduler.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -21,9 +30,11 @@ AllOption = Annotated[bool, typer.Option("--all", help="Of all days.")]
 LimitOption = Annotated[int, typer.Option(min=1, help="At most so many, the newest.")]
 
 
-def _day(app: "App", on: datetime | None, *, every_day: bool) -> date | None:
+def _day(app: "App", on: datetime | None, *, every_day: bool, until_on: date | None = None) -> date | None:
     if every_day:
         return None
+    if until_on is not None and on is None:
+        return app.calendar.previous(until_on + timedelta(days=1))
     return on.date() if on else app.calendar.trading_on(app.clock.now())
 
 
@@ -47,9 +58,10 @@ def orders(
     symbol: SymbolOption = None,
     status: Annotated[str | None, typer.Option(help="Only this status, e.g. OPEN, EXECUTED, CANCELLED.")] = None,
     limit: LimitOption = 200,
+    as_of: AsOfOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the orders of a trading day as last known, newest first."""
+    """Print the orders of a trading day as last known, or as they stood at the end of a day, newest first."""
     from portfolio_scheduler.cli.render import print_json
 
     _refuse_both(on, every_day=every_day)
@@ -58,11 +70,11 @@ def orders(
         from portfolio_scheduler.db.pool import transaction
         from portfolio_scheduler.db.reads import orders as reads
 
-        accounts = await chosen(app, account)
-        day = _day(app, on, every_day=every_day)
+        accounts, until_on = await chosen_then(app, account, as_of)
+        day = _day(app, on, every_day=every_day, until_on=until_on)
         async with transaction(app.pool) as tx:
             ids = [one.id for one in accounts]
-            found = await reads.orders(tx, ids, on=day, symbol=symbol, status=status, limit=limit)
+            found = await reads.orders(tx, ids, on=day, symbol=symbol, status=status, limit=limit, until_on=until_on)
         return bool(accounts), day, found
 
     has_accounts, day, found = run(read)

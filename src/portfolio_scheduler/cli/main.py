@@ -21,6 +21,7 @@ from portfolio_scheduler.cli.serve import serve_command, worker_command
 from portfolio_scheduler.cli.simulator import simulator
 from portfolio_scheduler.cli.status import status
 from portfolio_scheduler.cli.sync import sync
+from portfolio_scheduler.cli.upkeep import checks, rebuild, replay
 from portfolio_scheduler.errors import PortfolioSchedulerError
 
 app = typer.Typer(
@@ -44,7 +45,7 @@ app.command()(migrate)
 app.add_typer(accounts, name="accounts")
 app.add_typer(instruments, name="instruments")
 app.add_typer(prices, name="prices")
-for command in (sync, status, summary, holdings, positions, orders, changes, fills, snapshots):
+for command in (sync, status, summary, holdings, positions, orders, changes, fills, snapshots, checks, replay, rebuild):
     app.command()(command)
 app.command("serve")(serve_command)
 app.command("worker")(worker_command)

@@ -1,10 +1,19 @@
 """`summary`, `holdings`, `positions`, `snapshots`: what there is and what it is worth."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from portfolio_scheduler.cli.running import NO_ACCOUNTS, AccountArgument, JsonOption, chosen, run
+from portfolio_scheduler.cli.running import (
+    NO_ACCOUNTS,
+    AccountArgument,
+    AsOfOption,
+    JsonOption,
+    chosen,
+    chosen_then,
+    run,
+)
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -17,12 +26,12 @@ if TYPE_CHECKING:
     from portfolio_scheduler.db.reads.snapshots import SnapshotRow
 
 
-def summary(account: AccountArgument = None, as_json: JsonOption = False) -> None:
+def summary(account: AccountArgument = None, as_of: AsOfOption = None, as_json: JsonOption = False) -> None:
     """Print what each account is worth, how that changed today, and what is unknown and why."""
     from portfolio_scheduler.cli.render import console, print_json
     from portfolio_scheduler.cli.summary import print_summaries
 
-    found = run(lambda app: _summaries(app, account))
+    found = run(lambda app: _summaries(app, account, as_of))
     if as_json:
         print_json({"accounts": found})
     elif not found:
@@ -31,17 +40,18 @@ def summary(account: AccountArgument = None, as_json: JsonOption = False) -> Non
         print_summaries(console(), found)
 
 
-async def _summaries(app: "App", account: str | None) -> "list[Summary]":
+async def _summaries(app: "App", account: str | None, as_of: datetime | None) -> "list[Summary]":
     from portfolio_scheduler.cli.summary import summarise
 
-    return [await summarise(app, one) for one in await chosen(app, account)]
+    accounts, until_on = await chosen_then(app, account, as_of)
+    return [await summarise(app, one, until_on=until_on) for one in accounts]
 
 
-def holdings(account: AccountArgument = None, as_json: JsonOption = False) -> None:
+def holdings(account: AccountArgument = None, as_of: AsOfOption = None, as_json: JsonOption = False) -> None:
     """Print the shares held now, today's delivery trades included, each counted once."""
     from portfolio_scheduler.cli.render import print_json
 
-    has_accounts, found = run(lambda app: _holdings(app, account))
+    has_accounts, found = run(lambda app: _holdings(app, account, as_of))
     if as_json:
         print_json({"holdings": found})
     elif not has_accounts:
@@ -52,13 +62,13 @@ def holdings(account: AccountArgument = None, as_json: JsonOption = False) -> No
         _print_holdings(found)
 
 
-async def _holdings(app: "App", account: str | None) -> "tuple[bool, list[HoldingRow]]":
+async def _holdings(app: "App", account: str | None, as_of: datetime | None) -> "tuple[bool, list[HoldingRow]]":
     from portfolio_scheduler.db.pool import transaction
     from portfolio_scheduler.db.reads import holdings as reads
 
-    accounts = await chosen(app, account)
+    accounts, until_on = await chosen_then(app, account, as_of)
     async with transaction(app.pool) as tx:
-        return bool(accounts), await reads.holdings(tx, [one.id for one in accounts])
+        return bool(accounts), await reads.holdings(tx, [one.id for one in accounts], until_on=until_on)
 
 
 def _print_holdings(found: "list[HoldingRow]") -> None:
@@ -103,11 +113,11 @@ def _print_holdings(found: "list[HoldingRow]") -> None:
         typer.echo("? the quantity is not explained by what was held and traded")
 
 
-def positions(account: AccountArgument = None, as_json: JsonOption = False) -> None:
+def positions(account: AccountArgument = None, as_of: AsOfOption = None, as_json: JsonOption = False) -> None:
     """Print the positions as last read, with their profit or loss."""
     from portfolio_scheduler.cli.render import print_json
 
-    has_accounts, found = run(lambda app: _positions(app, account))
+    has_accounts, found = run(lambda app: _positions(app, account, as_of))
     if as_json:
         print_json({"positions": found})
     elif not has_accounts:
@@ -118,13 +128,13 @@ def positions(account: AccountArgument = None, as_json: JsonOption = False) -> N
         _print_positions(found)
 
 
-async def _positions(app: "App", account: str | None) -> "tuple[bool, list[PositionRow]]":
+async def _positions(app: "App", account: str | None, as_of: datetime | None) -> "tuple[bool, list[PositionRow]]":
     from portfolio_scheduler.db.pool import transaction
     from portfolio_scheduler.db.reads import positions as reads
 
-    accounts = await chosen(app, account)
+    accounts, until_on = await chosen_then(app, account, as_of)
     async with transaction(app.pool) as tx:
-        return bool(accounts), await reads.positions(tx, [one.id for one in accounts])
+        return bool(accounts), await reads.positions(tx, [one.id for one in accounts], until_on=until_on)
 
 
 def _print_positions(found: "list[PositionRow]") -> None:

@@ -4,11 +4,13 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from portfolio_scheduler.clock import Clock, make_clock
+from portfolio_scheduler.clock import Clock, ist_date, make_clock
+from portfolio_scheduler.errors import InvalidInput
 
 if TYPE_CHECKING:  # a command line that only prints its help imports no database driver
     from portfolio_scheduler.app import App
@@ -27,6 +29,10 @@ AccountArgument = Annotated[
     typer.Argument(metavar="[ACCOUNT]", help="Label of an account or beginning of its id. Left out: all accounts."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: decimals as strings, instants in UTC.")]
+AsOfOption = Annotated[
+    datetime | None,
+    typer.Option("--as-of", formats=["%Y-%m-%d"], help="As it was at the end of this day. Left out: as it is now."),
+]
 SymbolOption = Annotated[str | None, typer.Option(help="Only this trading symbol.")]
 
 
@@ -67,3 +73,25 @@ async def chosen(app: "App", reference: str | None) -> "list[Account]":
         if reference is not None:
             return [await accounts.find(tx, reference)]
         return [account for account in await accounts.listed(tx) if account.state != "closed"]
+
+
+async def chosen_then(app: "App", reference: str | None, as_of: datetime | None) -> "tuple[list[Account], date | None]":
+    """The chosen accounts, and the day until which facts count. Accounts not yet read by then are left out."""
+    from portfolio_scheduler.cli.render import day
+    from portfolio_scheduler.db.pool import transaction
+    from portfolio_scheduler.db.reads.accounts import first_read
+
+    accounts = await chosen(app, reference)
+    if as_of is None:
+        return accounts, None
+    until_on, today = as_of.date(), app.calendar.trading_on(app.clock.now())
+    if until_on > ist_date(app.clock.now()):
+        raise InvalidInput(f"--as-of {day(until_on)} lies in the future; the current trading day is {day(today)}.")
+    async with transaction(app.pool) as tx:
+        first = await first_read(tx, [account.id for account in accounts])
+    read = [account for account in accounts if account.id in first and first[account.id] <= until_on]
+    if accounts and not read:
+        who = repr(accounts[0].label) if len(accounts) == 1 else "any account"
+        since = f"the first day read is {day(min(first.values()))}" if first else "nothing has been read yet"
+        raise InvalidInput(f"Nothing had been read of {who} by {day(until_on)}; {since}.")
+    return read, until_on

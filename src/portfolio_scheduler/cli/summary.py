@@ -4,7 +4,7 @@ After the close it is the day's snapshot; before, or while a part is missing, it
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.cli.render import Column, Kind, Unknown, Value, day, ist_time, print_list, print_table
-from portfolio_scheduler.db import batches, state
+from portfolio_scheduler.db import batches, past, state
 from portfolio_scheduler.db import snapshots as days
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import Tx, transaction
@@ -77,10 +77,10 @@ class Summary(Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-async def summarise(app: App, account: Account) -> Summary:
-    """The newest that is known of one account. Eight statements at most."""
+async def summarise(app: App, account: Account, *, until_on: date | None = None) -> Summary:
+    """The newest that is known of one account, or what is known of the end of a day. Eight statements at most."""
     async with transaction(app.pool) as tx:
-        found = await reads.basis(tx, account.id)
+        found = await reads.basis(tx, account.id, until_on=until_on)
         snapshot = found.snapshot
         if found.read is None:
             return Summary(
@@ -95,16 +95,18 @@ async def summarise(app: App, account: Account) -> Summary:
             )
         assert found.read.trading_on is not None
         if snapshot is not None and snapshot.trading_on >= found.read.trading_on and not found.touched:
-            return _final(app, account, found, snapshot)
-        return await _provisional(app, tx, account, found, found.read)
+            return _final(app, account, found, snapshot, until_on)
+        return await _provisional(app, tx, account, found, found.read, until_on)
 
 
-def _unread_on(app: App, trading_on: date) -> date | None:
+def _unread_on(app: App, trading_on: date, until_on: date | None) -> date | None:
     current = app.calendar.trading_on(app.clock.now())
+    if until_on is not None and until_on < current:
+        current = app.calendar.previous(until_on + timedelta(days=1))
     return current if current > trading_on else None
 
 
-def _final(app: App, account: Account, found: Basis, snapshot: SnapshotRow) -> Summary:
+def _final(app: App, account: Account, found: Basis, snapshot: SnapshotRow, until_on: date | None) -> Summary:
     figures = {name: getattr(snapshot, name) for name in SHARED}
     notes = tuple(snapshot.details.get("notes", ()))
     return Summary(
@@ -117,17 +119,22 @@ def _final(app: App, account: Account, found: Basis, snapshot: SnapshotRow) -> S
         reason=None,
         trading_on=snapshot.trading_on,
         observed_at=snapshot.observed_at,
-        unread_on=_unread_on(app, snapshot.trading_on),
+        unread_on=_unread_on(app, snapshot.trading_on, until_on),
         revision=snapshot.revision,
         unknown=_unknown(figures, notes, found.margin_reason, snapshot.day_change_reason),
         notes=notes,
     )
 
 
-async def _provisional(app: App, tx: Tx, account: Account, found: Basis, read: BatchRow) -> Summary:
+async def _provisional(
+    app: App, tx: Tx, account: Account, found: Basis, read: BatchRow, until_on: date | None
+) -> Summary:
     assert read.trading_on is not None
-    known = await state.load(tx, account.id, [], read.trading_on)
-    readings = await batches.readings(tx, account.id, read.trading_on)
+    if until_on is None:
+        known = await state.load(tx, account.id, [], read.trading_on)
+    else:
+        known = await past.book(tx, account.id, until_on)
+    readings = await batches.readings(tx, account.id, read.trading_on, until_on=until_on)
     unread = await reads.never_read(tx, account.id, read.trading_on)
     compared = await days.context(tx, account.id, read.trading_on)
     valuation = await valued(app, tx, read.trading_on, known, readings.margin, compared)
@@ -151,7 +158,7 @@ async def _provisional(app: App, tx: Tx, account: Account, found: Basis, read: B
         reason=_why_provisional(read, touched=found.touched),
         trading_on=read.trading_on,
         observed_at=read.observed_at,
-        unread_on=_unread_on(app, read.trading_on),
+        unread_on=_unread_on(app, read.trading_on, until_on),
         unknown=unknown | reasons,
         notes=notes,
     )

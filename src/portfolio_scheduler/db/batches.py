@@ -14,10 +14,10 @@ from msgspec import Struct
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from portfolio_scheduler.db.documents import document
+from portfolio_scheduler.db.documents import document, read
 from portfolio_scheduler.db.pool import Tx
-from portfolio_scheduler.domain.records import Answer, Margin, SectionResult
-from portfolio_scheduler.errors import Conflict, Fenced
+from portfolio_scheduler.domain.records import Fetched, Margin, SectionResult
+from portfolio_scheduler.errors import Conflict, Fenced, InvalidInput, NotFound
 
 STALE_SECONDS = 20
 HEARTBEAT_SECONDS = 5
@@ -124,8 +124,10 @@ async def beat(tx: Tx, claim: Claim) -> None:
         raise Fenced
 
 
-async def save_answers(tx: Tx, claim: Claim, answers: Sequence[Answer]) -> None:
-    """Which raw answers this batch read, in their order, so that it can be replayed."""
+async def save_answers(
+    tx: Tx, claim: Claim, fetched: Fetched, observed_at: datetime, trading_on: date, standing: str
+) -> None:
+    """Which raw answers this batch read when, in their order, and how each section was fetched: all a replay needs."""
     listed = [
         {
             "call": answer.call,
@@ -135,11 +137,22 @@ async def save_answers(tx: Tx, claim: Claim, answers: Sequence[Answer]) -> None:
             "digest": answer.digest.hex(),
             "fetched_at": answer.fetched_at,
         }
-        for answer in answers
+        for answer in fetched.answers
     ]
     await tx.execute(
-        "UPDATE sync_batches SET answers = %s::jsonb WHERE id = %s AND fence = %s",
-        (document(listed), claim.id, claim.fence),
+        """
+        UPDATE sync_batches SET answers = %s::jsonb, fetched = %s, observed_at = %s, trading_on = %s, standing = %s
+        WHERE id = %s AND fence = %s
+        """,
+        (
+            document(listed),
+            Jsonb(fetched.sections, dumps=_json),
+            observed_at,
+            trading_on,
+            standing,
+            claim.id,
+            claim.fence,
+        ),
     )
 
 
@@ -164,7 +177,8 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime) -> None:
         """
         UPDATE sync_batches SET status = %(status)s, finished_at = greatest(%(now)s, started_at),
             sections = %(sections)s, counts = %(counts)s, flags = %(flags)s, margin = %(margin)s,
-            observed_at = %(observed_at)s, trading_on = %(trading_on)s, standing = %(standing)s,
+            observed_at = coalesce(%(observed_at)s, observed_at), trading_on = coalesce(%(trading_on)s, trading_on),
+            standing = coalesce(%(standing)s, standing),
             error_class = %(error_class)s, error_text = %(error_text)s
         WHERE id = %(id)s AND fence = %(fence)s AND status = 'running'
         """,
@@ -209,22 +223,25 @@ class Readings(Struct, frozen=True, kw_only=True):
     margin: Margin | None  # of that day, the last
 
 
-async def readings(tx: Tx, account_id: UUID, trading_on: date) -> Readings:
-    """What has been read before, for the day and at all."""
+async def readings(tx: Tx, account_id: UUID, trading_on: date, *, until_on: date | None = None) -> Readings:
+    """What has been read before, for the day and at all, or until the end of a day."""
     cursor = await tx.execute(
         """
         SELECT
-            (SELECT trading_on FROM sync_batches WHERE account_id = %(account)s AND trading_on IS NOT NULL
-                AND sections #>> '{holdings,outcome}' = 'ok' ORDER BY trading_on DESC, finished_at DESC LIMIT 1),
-            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM sync_batches b, jsonb_each(b.sections) s
+            (SELECT trading_on FROM effective_batches WHERE account_id = %(account)s AND trading_on IS NOT NULL
+                AND sections #>> '{holdings,outcome}' = 'ok'
+                AND (%(until)s::date IS NULL OR trading_on <= %(until)s)
+                ORDER BY trading_on DESC, finished_at DESC LIMIT 1),
+            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM effective_batches b, jsonb_each(b.sections) s
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'
                 AND s.value ->> 'outcome' IN ('ok', 'not_entitled')),
-            (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM sync_batches b, jsonb_object_keys(b.sections) s (key)
+            (SELECT coalesce(array_agg(DISTINCT k.key), '{}')
+                FROM effective_batches b, jsonb_object_keys(b.sections) k (key)
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'),
-            (SELECT margin FROM sync_batches WHERE account_id = %(account)s AND trading_on = %(day)s
+            (SELECT margin FROM effective_batches WHERE account_id = %(account)s AND trading_on = %(day)s
                 AND margin IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
         """,
-        {"account": account_id, "day": trading_on},
+        {"account": account_id, "day": trading_on, "until": until_on},
     )
     row = await cursor.fetchone()
     assert row is not None
@@ -235,3 +252,70 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date) -> Readings:
         asked=asked,
         margin=msgspec.convert(margin, Margin, strict=False) if margin else None,
     )
+
+
+class KeptAnswer(Struct, frozen=True, kw_only=True):
+    """A raw answer without its body, which is kept under its digest."""
+
+    call: str
+    section: str
+    request: str
+    status: int
+    digest: str  # hex
+    fetched_at: datetime
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """A finished batch with all that a replay needs of it, and what it read as it is understood now."""
+
+    id: UUID
+    status: str
+    observed_at: datetime | None  # None when it got no answers
+    trading_on: date | None
+    standing: str | None
+    answers: list[KeptAnswer]
+    fetched: dict[str, SectionResult] | None
+    sections: dict[str, SectionResult]
+    flags: tuple[str, ...]
+    margin: Margin | None
+
+    @property
+    def can_be_replayed(self) -> bool:
+        return self.fetched is not None and self.observed_at is not None and bool(self.answers)
+
+
+_kept = msgspec.json.Decoder(list[Kept])
+
+
+async def kept(tx: Tx, account_id: UUID) -> list[Kept]:
+    """The finished batches of an account in the order in which they ran (not by id: clocks may be set back)."""
+    return await read(
+        tx,
+        """
+        SELECT coalesce(json_agg(json_build_object('id', e.id, 'status', e.status, 'observed_at', e.observed_at,
+            'trading_on', e.trading_on, 'standing', e.standing, 'answers', b.answers, 'fetched', b.fetched,
+            'sections', e.sections, 'flags', e.flags, 'margin', e.margin) ORDER BY b.fence, b.finished_at, b.id),
+            '[]')::text
+        FROM effective_batches e JOIN sync_batches b ON b.id = e.id
+        WHERE e.account_id = %(account)s AND e.finished_at IS NOT NULL
+        """,
+        {"account": account_id},
+        _kept,
+    )
+
+
+async def find(tx: Tx, reference: str) -> tuple[UUID, UUID]:
+    """Id and account of the one batch whose id begins so."""
+    cursor = await tx.execute(
+        "SELECT id, account_id FROM effective_batches WHERE starts_with(id::text, lower(%s)) LIMIT 2", (reference,)
+    )
+    found = await cursor.fetchall()
+    if len(reference) < 6 or not found:
+        raise NotFound(
+            f"There is no batch {reference!r}; give its id or the beginning of it (six characters or more), as "
+            "`accounts show ACCOUNT --json` prints it."
+        )
+    if len(found) > 1:
+        raise InvalidInput(f"More than one batch begins with {reference!r}; give more of its id.")
+    batch_id, account_id = found[0]
+    return batch_id, account_id

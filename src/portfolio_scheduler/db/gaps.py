@@ -12,12 +12,12 @@ async def last_decided(tx: Tx, account_id: UUID) -> date | None:
     cursor = await tx.execute(
         """
         SELECT greatest(
-            (SELECT trading_on FROM sync_batches b
+            (SELECT trading_on FROM effective_batches b
              WHERE account_id = %(account)s AND standing IN ('provisional', 'final') AND EXISTS (
                  SELECT FROM jsonb_each(b.sections) s
                  WHERE starts_with(s.key, 'orders:') AND s.value ->> 'outcome' IN ('ok', 'unstable'))
              ORDER BY trading_on DESC LIMIT 1),
-            (SELECT max(trading_on) FROM ledger_events WHERE account_id = %(account)s AND kind = 'GAP'))
+            (SELECT max(trading_on) FROM effective_ledger_events WHERE account_id = %(account)s AND kind = 'GAP'))
         """,
         {"account": account_id},
     )
@@ -30,7 +30,7 @@ async def unseen(tx: Tx, account_id: UUID, days: Sequence[date]) -> list[date]:
     cursor = await tx.execute(
         """
         SELECT on_ FROM unnest(%s::date[]) AS days (on_)
-        WHERE NOT EXISTS (SELECT FROM order_history WHERE account_id = %s AND listed_on = on_) ORDER BY on_
+        WHERE NOT EXISTS (SELECT FROM effective_order_history WHERE account_id = %s AND listed_on = on_) ORDER BY on_
         """,
         (list(days), account_id),
     )

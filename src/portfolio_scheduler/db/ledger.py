@@ -1,5 +1,6 @@
 """The ledger: every fact goes through `append`, which numbers it. Nothing here can change what is written."""
 
+import hashlib
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
@@ -21,11 +22,25 @@ from portfolio_scheduler.domain.changes import (
     OrderChange,
     OrderSeen,
     PositionChange,
+    State,
+    fold,
 )
-from portfolio_scheduler.domain.records import Answer, Fill, Holding, Order, Position
+from portfolio_scheduler.domain.records import Answer, Fill, Holding, Margin, Order, Position, SectionResult
 from portfolio_scheduler.errors import Fenced, NotFound
 
 HEAD = ("account_id", "seq", "batch_id", "observed_at", "payload_digest", "corrects_seq")
+
+FACT_TABLES = (
+    "broker_payloads",
+    "order_history",
+    "order_quantity_changes",
+    "order_fills",
+    "holding_changes",
+    "position_changes",
+    "ledger_events",
+    "portfolio_snapshots",
+    "rereadings",
+)
 
 ORDER_FIELDS = tuple(name for name in Order.__struct_fields__ if name != "broker_order_id")
 CHANGE_FIELDS = tuple(name for name in OrderChange.__struct_fields__ if name != "details")
@@ -72,14 +87,33 @@ class Head(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """What every fact of one append shares."""
+    """What the facts of one reading share."""
 
     id: UUID
     observed_at: datetime
     digests: Mapping[str, bytes]  # by section, "order:<id>" or "fills:<order id>"
 
 
-Fact = Change | Snapshot
+class Rereading(Struct, frozen=True, kw_only=True):
+    """What a finished batch read, as its raw answers are understood by a replay."""
+
+    trading_on: date
+    status: str  # completed, partial, failed
+    sections: dict[str, SectionResult]
+    flags: tuple[str, ...]
+    margin: Margin | None
+    reason: str
+
+
+Fact = Change | Snapshot | Rereading
+
+
+class Entry(Struct, frozen=True):
+    """A fact with the batch whose place it takes, and the fact it corrects."""
+
+    fact: Fact
+    batch: Batch
+    corrects_seq: int | None = None
 
 
 async def lock(tx: Tx, account_id: UUID, fence: int) -> Head:
@@ -96,22 +130,26 @@ async def lock(tx: Tx, account_id: UUID, fence: int) -> Head:
 
 async def append(tx: Tx, head: Head, batch: Batch, facts: Sequence[Fact]) -> list[tuple[int, Fact]]:
     """Number the facts after the head, write them with one statement per table, and move the head."""
-    numbered = list(enumerate(facts, start=head.seq + 1))
+    await append_entries(tx, head, [Entry(fact, batch) for fact in facts])
+    return list(enumerate(facts, start=head.seq + 1))
+
+
+async def append_entries(tx: Tx, head: Head, entries: Sequence[Entry]) -> None:
+    """The same for facts of several batches, some of which correct others."""
     rows: dict[type, list[dict[str, Any]]] = {}
-    for seq, fact in numbered:
-        kind = type(fact)
+    for seq, entry in enumerate(entries, start=head.seq + 1):
+        kind = type(entry.fact)
         shared = {
             "account_id": head.account_id,
             "seq": seq,
-            "batch_id": batch.id,
-            "observed_at": batch.observed_at,
-            "payload_digest": hex_bytes(_digest(fact, batch.digests)),
-            "corrects_seq": None,
+            "batch_id": entry.batch.id,
+            "observed_at": entry.batch.observed_at,
+            "payload_digest": hex_bytes(_digest(entry.fact, entry.batch.digests)),
+            "corrects_seq": entry.corrects_seq,
         }
-        rows.setdefault(kind, []).append(shared | ROWS[kind](fact))
+        rows.setdefault(kind, []).append(shared | ROWS[kind](entry.fact))
     writes = [one for kind, kind_rows in rows.items() for one in rows_of(INSERTS[kind], kind_rows)]
-    await write(tx, [*writes, *_moved(head, len(numbered))])
-    return numbered
+    await write(tx, [*writes, *_moved(head, len(entries))])
 
 
 _MOVE = "UPDATE account_heads SET seq = %s WHERE account_id = %s"
@@ -177,6 +215,10 @@ def _snapshot_row(fact: Snapshot) -> dict[str, Any]:
     return _fields(fact, Snapshot.__struct_fields__)
 
 
+def _rereading_row(fact: Rereading) -> dict[str, Any]:
+    return _fields(fact, Rereading.__struct_fields__)
+
+
 ROWS: dict[type, Callable[[Any], dict[str, Any]]] = {
     OrderSeen: _order_row,
     OrderChange: _change_row,
@@ -185,6 +227,7 @@ ROWS: dict[type, Callable[[Any], dict[str, Any]]] = {
     PositionChange: _position_row,
     Event: _event_row,
     Snapshot: _snapshot_row,
+    Rereading: _rereading_row,
 }
 
 HOLDING_CHANGE = (
@@ -205,6 +248,7 @@ INSERTS: dict[type, str] = {
     PositionChange: insert("position_changes", (*HEAD, *POSITION_CHANGE)),
     Event: insert("ledger_events", (*HEAD, "trading_on", "kind", "section", "subject", "details")),
     Snapshot: insert("portfolio_snapshots", (*HEAD, *Snapshot.__struct_fields__)),
+    Rereading: insert("rereadings", (*HEAD, *Rereading.__struct_fields__)),
 }
 
 
@@ -264,17 +308,64 @@ SHAPES = {
 }
 
 
-async def load_changes(
-    tx: Tx, account_id: UUID, until_seq: int | None = None, *, of: Collection[str] = tuple(_UNION)
-) -> list[tuple[int, Change]]:
-    """All changes of an account in their order (or those of some tables), to be folded."""
-    numbered: list[tuple[int, Change]] = []
-    for table, record in ((table, _UNION[table]) for table in of):
-        statement = sql.SQL(
-            "SELECT f.seq, ({shape})::text FROM {table} f WHERE account_id = %s AND f.seq <= coalesce(%s, f.seq)"
-        ).format(shape=sql.SQL(SHAPES[table]), table=sql.Identifier(table))
-        cursor = await tx.execute(statement, (account_id, until_seq))
+class Recorded(Struct, frozen=True):
+    """A change as it stands in the ledger."""
+
+    seq: int
+    batch_id: UUID
+    change: Change
+
+
+async def load_changes(tx: Tx, account_id: UUID, *, of: Collection[str] = tuple(_UNION)) -> list[Recorded]:
+    """All changes of an account (or of some tables) that no correction names, in their order.
+
+    The fold of all of them is the current state.
+    """
+    recorded: list[Recorded] = []
+    for table in of:
+        record = _UNION[table]
+        statement = sql.SQL("SELECT f.seq, f.batch_id, ({shape})::text FROM {view} f WHERE account_id = %s").format(
+            shape=sql.SQL(SHAPES[table]), view=sql.Identifier(f"effective_{table}")
+        )
+        cursor = await tx.execute(statement, (account_id,))
         decode = msgspec.json.Decoder(record).decode
-        numbered.extend([(seq, decode(text)) for seq, text in await cursor.fetchall()])
-    numbered.sort(key=lambda pair: pair[0])
-    return numbered
+        recorded.extend([Recorded(seq, batch_id, decode(text)) for seq, batch_id, text in await cursor.fetchall()])
+    recorded.sort(key=lambda one: one.seq)
+    return recorded
+
+
+def folded(recorded: Sequence[Recorded], state: State) -> State:
+    """The state after the recorded changes."""
+    return fold(state, ((one.seq, one.change) for one in recorded))
+
+
+async def load_payloads(tx: Tx, account_id: UUID, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The raw answers kept under these digests. One that is gone or is no longer what it was is left out."""
+    cursor = await tx.execute(
+        "SELECT digest, body FROM broker_payloads WHERE account_id = %s AND digest = ANY(%s)",
+        (account_id, list(set(digests))),
+    )
+    bodies = {}
+    for digest, packed in await cursor.fetchall():
+        try:
+            body = zlib.decompress(packed)
+        except zlib.error:
+            continue
+        if hashlib.sha256(body).digest() == digest:
+            bodies[bytes(digest)] = body
+    return bodies
+
+
+async def last_sights(tx: Tx, account_id: UUID, order_ids: Sequence[str]) -> dict[tuple[str, ...], int]:
+    """The newest fact of each order's first sight and of each of its executions, corrected or not, by their ids."""
+    cursor = await tx.execute(
+        """
+        SELECT broker_order_id, NULL, max(seq) FROM order_history
+        WHERE account_id = %(account)s AND broker_order_id = ANY(%(orders)s) GROUP BY 1
+        UNION ALL
+        SELECT broker_order_id, broker_trade_id, max(seq) FROM order_fills
+        WHERE account_id = %(account)s AND broker_order_id = ANY(%(orders)s) GROUP BY 1, 2
+        """,
+        {"account": account_id, "orders": list(order_ids)},
+    )
+    return {(order,) if trade is None else (order, trade): seq for order, trade, seq in await cursor.fetchall()}

@@ -92,7 +92,7 @@ async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
         SELECT a.id, 'retry', coalesce(missing.sections, last.wanted), 'queued', %(now)s
         FROM broker_accounts a
         CROSS JOIN LATERAL (
-            SELECT status, trigger, wanted, sections, error_class, finished_at FROM sync_batches
+            SELECT status, trigger, wanted, sections, error_class, finished_at FROM effective_batches
             WHERE account_id = a.id ORDER BY id DESC LIMIT 1) last
         CROSS JOIN LATERAL (
             SELECT array_agg(key ORDER BY key) FILTER (WHERE value ->> 'error' <> ALL(%(never)s)
@@ -101,7 +101,8 @@ async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
             FROM jsonb_each(last.sections) WHERE value ->> 'outcome' NOT IN ('ok', 'not_entitled')) missing
         CROSS JOIN LATERAL (
             SELECT count(*) FILTER (WHERE trigger = 'retry') AS tried FROM (
-                SELECT trigger FROM sync_batches WHERE account_id = a.id ORDER BY id DESC LIMIT %(retries)s)) newest
+                SELECT trigger FROM effective_batches WHERE account_id = a.id
+                ORDER BY id DESC LIMIT %(retries)s)) newest
         WHERE a.state IN ('active', 'needs_login') AND last.status IN ('partial', 'failed')
             AND last.finished_at > %(now)s - %(within)s AND newest.tried < %(retries)s
             AND CASE WHEN last.error_class = ANY(%(interrupted)s) THEN last.trigger <> 'manual'

@@ -5,13 +5,28 @@ from datetime import date, datetime
 
 import msgspec
 
-from portfolio_scheduler.db.documents import read, rows_of, upsert, write
+from portfolio_scheduler.db.documents import document, read, rows_of, upsert, write
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.records import Price
 from portfolio_scheduler.domain.valuation import PricePoint
 
 _COLUMNS = ("instrument_key", "priced_on", "source", "price", "priced_at", "exchange", "segment", "trading_symbol")
 _UPSERT = upsert("closing_prices", _COLUMNS, ("instrument_key", "priced_on", "source"), newest_by="priced_at")
+
+
+def _row(price: Price) -> dict[str, object]:
+    return {
+        "instrument_key": price.key,
+        "priced_on": price.priced_on,
+        "source": price.source,
+        "price": price.price,
+        "priced_at": price.priced_at,
+        "exchange": price.exchange,
+        "segment": price.segment,
+        "trading_symbol": price.trading_symbol,
+    }
+
+
 _points = msgspec.json.Decoder(dict[str, PricePoint])
 
 
@@ -21,20 +36,20 @@ async def save(tx: Tx, prices: Sequence[Price]) -> None:
     Written sorted by key: rows shared between accounts deadlock otherwise.
     """
     latest = {(p.key, p.priced_on, p.source): p for p in sorted(prices, key=lambda p: p.priced_at)}
-    rows = [
-        {
-            "instrument_key": price.key,
-            "priced_on": price.priced_on,
-            "source": price.source,
-            "price": price.price,
-            "priced_at": price.priced_at,
-            "exchange": price.exchange,
-            "segment": price.segment,
-            "trading_symbol": price.trading_symbol,
-        }
-        for _, price in sorted(latest.items())
-    ]
+    rows = [_row(price) for _, price in sorted(latest.items())]
     await write(tx, rows_of(_UPSERT, rows))
+
+
+_AMEND = f"{_UPSERT} AND (closing_prices.priced_at < EXCLUDED.priced_at OR closing_prices.price <> EXCLUDED.price)"
+
+
+async def amend(tx: Tx, prices: Sequence[Price]) -> int:
+    """Keep prices read long ago and parsed anew: none replaces a later reading. Returns how many differed."""
+    last = {(p.key, p.priced_on, p.source): p for p in sorted(prices, key=lambda p: p.priced_at)}
+    if not last:
+        return 0
+    cursor = await tx.execute(_AMEND, (document(map(_row, last.values())),))
+    return cursor.rowcount
 
 
 async def newest(tx: Tx, keys: Collection[str], until_on: date) -> dict[str, PricePoint]:

@@ -29,7 +29,8 @@ async def readiness(tx: Tx, now: datetime) -> Readiness:
             WITH last AS (
                 SELECT a.state, %(now)s - (
                     SELECT finished_at FROM sync_batches b
-                    WHERE b.account_id = a.id AND b.status = 'completed' ORDER BY b.id DESC LIMIT 1) AS age
+                    WHERE b.account_id = a.id AND b.status = 'completed' AND b.trigger <> 'replay'
+                    ORDER BY b.id DESC LIMIT 1) AS age
                 FROM broker_accounts a WHERE a.state IN ('active', 'needs_login')
             )
             SELECT (SELECT version_num FROM alembic_version) AS revision,

@@ -916,10 +916,10 @@ COMMENT ON COLUMN public.corporate_actions.effective_on IS 'the ex-date: prices 
 
 
 --
--- Name: ledger_events; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+-- Name: rereadings; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE TABLE public.ledger_events (
+CREATE TABLE public.rereadings (
     account_id uuid NOT NULL,
     seq bigint NOT NULL,
     batch_id uuid NOT NULL,
@@ -927,23 +927,24 @@ CREATE TABLE public.ledger_events (
     payload_digest bytea,
     corrects_seq bigint,
     trading_on date NOT NULL,
-    kind text NOT NULL,
-    section text NOT NULL,
-    subject text NOT NULL,
-    details jsonb NOT NULL,
-    CONSTRAINT ledger_events_check CHECK ((corrects_seq < seq)),
-    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
-    CONSTRAINT ledger_events_seq_check CHECK ((seq > 0))
+    status text NOT NULL,
+    sections jsonb NOT NULL,
+    flags jsonb NOT NULL,
+    margin jsonb,
+    reason text NOT NULL,
+    CONSTRAINT rereadings_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT rereadings_seq_check CHECK ((seq > 0)),
+    CONSTRAINT rereadings_status_check CHECK ((status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text])))
 );
 
 
-ALTER TABLE public.ledger_events OWNER TO portfolio_scheduler;
+ALTER TABLE public.rereadings OWNER TO portfolio_scheduler;
 
 --
--- Name: TABLE ledger_events; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+-- Name: TABLE rereadings; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON TABLE public.ledger_events IS 'fact: what is missing, odd or was set right, in words';
+COMMENT ON TABLE public.rereadings IS 'fact: what a finished batch read, as its raw answers are understood by a replay; the newest counts';
 
 
 --
@@ -973,10 +974,11 @@ CREATE TABLE public.sync_batches (
     margin jsonb,
     error_class text,
     error_text text,
+    fetched jsonb,
     CONSTRAINT sync_batches_check CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
     CONSTRAINT sync_batches_standing_check CHECK ((standing = ANY (ARRAY['provisional'::text, 'final'::text, 'late'::text]))),
     CONSTRAINT sync_batches_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'partial'::text, 'failed'::text]))),
-    CONSTRAINT sync_batches_trigger_check CHECK ((trigger = ANY (ARRAY['scheduled'::text, 'manual'::text, 'catch-up'::text, 'retry'::text])))
+    CONSTRAINT sync_batches_trigger_check CHECK ((trigger = ANY (ARRAY['scheduled'::text, 'manual'::text, 'catch-up'::text, 'retry'::text, 'replay'::text])))
 );
 
 
@@ -1018,6 +1020,131 @@ COMMENT ON COLUMN public.sync_batches.answers IS 'the raw answers read, in order
 
 
 --
+-- Name: COLUMN sync_batches.fetched; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sync_batches.fetched IS 'the outcome of each section when it was fetched, before it was parsed and compared';
+
+
+--
+-- Name: effective_batches; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.effective_batches WITH (security_invoker='true') AS
+ SELECT b.id,
+    b.account_id,
+    b.trigger,
+    b.slot_at,
+    b.wanted,
+    COALESCE(r.status, b.status) AS status,
+    b.fence,
+    b.queued_at,
+    b.started_at,
+    b.finished_at,
+    b.observed_at,
+    b.trading_on,
+    b.standing,
+    COALESCE(r.sections, b.sections) AS sections,
+    b.counts,
+    COALESCE(r.flags, b.flags) AS flags,
+        CASE
+            WHEN (r.seq IS NULL) THEN b.margin
+            ELSE r.margin
+        END AS margin,
+        CASE
+            WHEN (r.seq IS NULL) THEN b.error_class
+            ELSE NULL::text
+        END AS error_class,
+        CASE
+            WHEN (r.seq IS NULL) THEN b.error_text
+            ELSE NULL::text
+        END AS error_text
+   FROM (public.sync_batches b
+     LEFT JOIN LATERAL ( SELECT r_1.seq,
+            r_1.status,
+            r_1.sections,
+            r_1.flags,
+            r_1.margin
+           FROM public.rereadings r_1
+          WHERE ((r_1.account_id = b.account_id) AND (r_1.batch_id = b.id))
+          ORDER BY r_1.seq DESC
+         LIMIT 1) r ON (true))
+  WHERE (b.trigger <> 'replay'::text);
+
+
+ALTER VIEW public.effective_batches OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW effective_batches; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.effective_batches IS 'view: the attempts to sync, each with what it read as it is understood now';
+
+
+--
+-- Name: ledger_events; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.ledger_events (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    trading_on date NOT NULL,
+    kind text NOT NULL,
+    section text NOT NULL,
+    subject text NOT NULL,
+    details jsonb NOT NULL,
+    CONSTRAINT ledger_events_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT ledger_events_corrects CHECK (((kind <> 'CORRECTION'::text) OR (corrects_seq IS NOT NULL))),
+    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
+    CONSTRAINT ledger_events_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.ledger_events OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE ledger_events; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.ledger_events IS 'fact: what is missing, odd or was set right, in words';
+
+
+--
+-- Name: effective_ledger_events; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.effective_ledger_events WITH (security_invoker='true') AS
+ SELECT account_id,
+    seq,
+    batch_id,
+    observed_at,
+    payload_digest,
+    corrects_seq,
+    trading_on,
+    kind,
+    section,
+    subject,
+    details
+   FROM public.ledger_events f
+  WHERE ((kind <> 'CORRECTION'::text) AND (NOT (EXISTS ( SELECT
+           FROM public.ledger_events c
+          WHERE ((c.account_id = f.account_id) AND (c.corrects_seq = f.seq) AND (c.kind = 'CORRECTION'::text))))));
+
+
+ALTER VIEW public.effective_ledger_events OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW effective_ledger_events; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.effective_ledger_events IS 'view: the facts of ledger_events that no correction names';
+
+
+--
 -- Name: coverage; Type: VIEW; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -1029,7 +1156,7 @@ CREATE VIEW public.coverage WITH (security_invoker='true') AS
             b.standing,
             (s.value ->> 'outcome'::text) AS outcome,
             b.id AS batch_id
-           FROM public.sync_batches b,
+           FROM public.effective_batches b,
             LATERAL jsonb_each(b.sections) s(key, value)
           WHERE ((b.status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text])) AND (b.trading_on IS NOT NULL))
         ), best AS NOT MATERIALIZED (
@@ -1067,7 +1194,7 @@ UNION ALL
     e.section,
     'lost'::text AS state,
     e.batch_id
-   FROM public.ledger_events e
+   FROM public.effective_ledger_events e
   WHERE ((e.kind = 'GAP'::text) AND (NOT (EXISTS ( SELECT
            FROM best b
           WHERE ((b.account_id = e.account_id) AND (b.trading_on = e.trading_on) AND (b.section = e.section))))));
@@ -1181,6 +1308,467 @@ ALTER TABLE public.holding_changes OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.holding_changes IS 'fact: each change of a holding: the line after it, what it was before, and why';
+
+
+--
+-- Name: effective_holding_changes; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.effective_holding_changes WITH (security_invoker='true') AS
+ SELECT account_id,
+    seq,
+    batch_id,
+    observed_at,
+    payload_digest,
+    corrects_seq,
+    trading_on,
+    isin,
+    trading_symbol,
+    quantity,
+    average_price,
+    t1_quantity,
+    demat_free_quantity,
+    demat_locked_quantity,
+    broker_locked_quantity,
+    pledge_quantity,
+    repledge_quantity,
+    corporate_action_quantity,
+    transfer_quantity,
+    exchanges,
+    quantity_before,
+    average_price_before,
+    explanation,
+    details
+   FROM public.holding_changes f
+  WHERE (NOT (EXISTS ( SELECT
+           FROM public.ledger_events c
+          WHERE ((c.account_id = f.account_id) AND (c.corrects_seq = f.seq) AND (c.kind = 'CORRECTION'::text)))));
+
+
+ALTER VIEW public.effective_holding_changes OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW effective_holding_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.effective_holding_changes IS 'view: the facts of holding_changes that no correction names';
+
+
+--
+-- Name: order_fills; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.order_fills (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    broker_order_id text NOT NULL,
+    broker_trade_id text NOT NULL,
+    exchange_trade_id text,
+    exchange_order_id text,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    isin text,
+    product text NOT NULL,
+    side text NOT NULL,
+    quantity public.units NOT NULL,
+    price public.amount NOT NULL,
+    status text,
+    remark text,
+    settlement_number text,
+    trading_on date NOT NULL,
+    traded_at timestamp with time zone,
+    traded_raw text,
+    synthetic boolean NOT NULL,
+    flags text[] NOT NULL,
+    CONSTRAINT order_fills_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT order_fills_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.order_fills OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE order_fills; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.order_fills IS 'fact: executions';
+
+
+--
+-- Name: COLUMN order_fills.synthetic; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.order_fills.synthetic IS 'the broker gave no trade list: the order''s own filled quantity and average price';
+
+
+--
+-- Name: effective_order_fills; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.effective_order_fills WITH (security_invoker='true') AS
+ SELECT account_id,
+    seq,
+    batch_id,
+    observed_at,
+    payload_digest,
+    corrects_seq,
+    broker_order_id,
+    broker_trade_id,
+    exchange_trade_id,
+    exchange_order_id,
+    segment,
+    exchange,
+    trading_symbol,
+    isin,
+    product,
+    side,
+    quantity,
+    price,
+    status,
+    remark,
+    settlement_number,
+    trading_on,
+    traded_at,
+    traded_raw,
+    synthetic,
+    flags
+   FROM public.order_fills f
+  WHERE (NOT (EXISTS ( SELECT
+           FROM public.ledger_events c
+          WHERE ((c.account_id = f.account_id) AND (c.corrects_seq = f.seq) AND (c.kind = 'CORRECTION'::text)))));
+
+
+ALTER VIEW public.effective_order_fills OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW effective_order_fills; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.effective_order_fills IS 'view: the facts of order_fills that no correction names';
+
+
+--
+-- Name: order_history; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.order_history (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    broker_order_id text NOT NULL,
+    listed_on date NOT NULL,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    product text NOT NULL,
+    side text NOT NULL,
+    order_type text NOT NULL,
+    validity text,
+    status text NOT NULL,
+    amo_status text,
+    quantity public.units NOT NULL,
+    filled_quantity public.units NOT NULL,
+    remaining_quantity public.units,
+    deliverable_quantity public.units,
+    price public.amount,
+    trigger_price public.amount,
+    average_fill_price public.amount,
+    remark text,
+    order_reference_id text,
+    created_at timestamp with time zone,
+    exchange_at timestamp with time zone,
+    trade_on date,
+    created_raw text,
+    exchange_raw text,
+    trade_raw text,
+    flags text[] NOT NULL,
+    CONSTRAINT order_history_broker_order_id_check CHECK ((broker_order_id <> ''::text)),
+    CONSTRAINT order_history_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT order_history_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.order_history OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE order_history; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.order_history IS 'fact: each order as first seen, every field the broker sent';
+
+
+--
+-- Name: COLUMN order_history.listed_on; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.order_history.listed_on IS 'the trading day of the list it stood in';
+
+
+--
+-- Name: effective_order_history; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.effective_order_history WITH (security_invoker='true') AS
+ SELECT account_id,
+    seq,
+    batch_id,
+    observed_at,
+    payload_digest,
+    corrects_seq,
+    broker_order_id,
+    listed_on,
+    segment,
+    exchange,
+    trading_symbol,
+    product,
+    side,
+    order_type,
+    validity,
+    status,
+    amo_status,
+    quantity,
+    filled_quantity,
+    remaining_quantity,
+    deliverable_quantity,
+    price,
+    trigger_price,
+    average_fill_price,
+    remark,
+    order_reference_id,
+    created_at,
+    exchange_at,
+    trade_on,
+    created_raw,
+    exchange_raw,
+    trade_raw,
+    flags
+   FROM public.order_history f
+  WHERE (NOT (EXISTS ( SELECT
+           FROM public.ledger_events c
+          WHERE ((c.account_id = f.account_id) AND (c.corrects_seq = f.seq) AND (c.kind = 'CORRECTION'::text)))));
+
+
+ALTER VIEW public.effective_order_history OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW effective_order_history; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.effective_order_history IS 'view: the facts of order_history that no correction names';
+
+
+--
+-- Name: order_quantity_changes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.order_quantity_changes (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    broker_order_id text NOT NULL,
+    change_type text NOT NULL,
+    trading_on date NOT NULL,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    side text NOT NULL,
+    quantity_delta public.units NOT NULL,
+    status_before text,
+    status_after text NOT NULL,
+    quantity_before public.units,
+    quantity_after public.units NOT NULL,
+    filled_before public.units,
+    filled_after public.units NOT NULL,
+    price_before public.amount,
+    price_after public.amount,
+    trigger_price_before public.amount,
+    trigger_price_after public.amount,
+    average_fill_price_after public.amount,
+    details jsonb NOT NULL,
+    CONSTRAINT order_quantity_changes_change_type_check CHECK ((change_type = ANY (ARRAY['ORDER_PLACED'::text, 'QUANTITY_ADDED'::text, 'QUANTITY_REMOVED'::text, 'ORDER_MODIFIED'::text, 'ORDER_CANCELLED'::text, 'STATUS_CHANGED'::text, 'REGRESSED'::text]))),
+    CONSTRAINT order_quantity_changes_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT order_quantity_changes_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.order_quantity_changes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE order_quantity_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.order_quantity_changes IS 'fact: the trail of each order: placed, filled, modified, cancelled, regressed';
+
+
+--
+-- Name: COLUMN order_quantity_changes.quantity_delta; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.order_quantity_changes.quantity_delta IS 'units filled since the last look: + for a buy, - for a sale, else 0';
+
+
+--
+-- Name: COLUMN order_quantity_changes.details; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.order_quantity_changes.details IS 'what else the broker said differently, after the change';
+
+
+--
+-- Name: effective_order_quantity_changes; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.effective_order_quantity_changes WITH (security_invoker='true') AS
+ SELECT account_id,
+    seq,
+    batch_id,
+    observed_at,
+    payload_digest,
+    corrects_seq,
+    broker_order_id,
+    change_type,
+    trading_on,
+    segment,
+    exchange,
+    trading_symbol,
+    side,
+    quantity_delta,
+    status_before,
+    status_after,
+    quantity_before,
+    quantity_after,
+    filled_before,
+    filled_after,
+    price_before,
+    price_after,
+    trigger_price_before,
+    trigger_price_after,
+    average_fill_price_after,
+    details
+   FROM public.order_quantity_changes f
+  WHERE (NOT (EXISTS ( SELECT
+           FROM public.ledger_events c
+          WHERE ((c.account_id = f.account_id) AND (c.corrects_seq = f.seq) AND (c.kind = 'CORRECTION'::text)))));
+
+
+ALTER VIEW public.effective_order_quantity_changes OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW effective_order_quantity_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.effective_order_quantity_changes IS 'view: the facts of order_quantity_changes that no correction names';
+
+
+--
+-- Name: position_changes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.position_changes (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    trading_on date NOT NULL,
+    segment text NOT NULL,
+    exchange text NOT NULL,
+    trading_symbol text NOT NULL,
+    product text NOT NULL,
+    isin text,
+    quantity public.units NOT NULL,
+    credit_quantity public.units NOT NULL,
+    credit_price public.amount NOT NULL,
+    debit_quantity public.units NOT NULL,
+    debit_price public.amount NOT NULL,
+    carry_forward_credit_quantity public.units NOT NULL,
+    carry_forward_credit_price public.amount NOT NULL,
+    carry_forward_debit_quantity public.units NOT NULL,
+    carry_forward_debit_price public.amount NOT NULL,
+    net_price public.amount,
+    net_carry_forward_quantity public.units NOT NULL,
+    net_carry_forward_price public.amount,
+    realised_pnl public.amount,
+    flags text[] NOT NULL,
+    quantity_before public.units NOT NULL,
+    gone boolean NOT NULL,
+    explanation text NOT NULL,
+    details jsonb NOT NULL,
+    CONSTRAINT position_changes_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT position_changes_explanation_check CHECK ((explanation = ANY (ARRAY['first_seen'::text, 'traded'::text, 'carried'::text, 'day_ended'::text, 'revalued'::text, 'unexplained'::text]))),
+    CONSTRAINT position_changes_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.position_changes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE position_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.position_changes IS 'fact: each change of a line of the day''s positions';
+
+
+--
+-- Name: effective_position_changes; Type: VIEW; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE VIEW public.effective_position_changes WITH (security_invoker='true') AS
+ SELECT account_id,
+    seq,
+    batch_id,
+    observed_at,
+    payload_digest,
+    corrects_seq,
+    trading_on,
+    segment,
+    exchange,
+    trading_symbol,
+    product,
+    isin,
+    quantity,
+    credit_quantity,
+    credit_price,
+    debit_quantity,
+    debit_price,
+    carry_forward_credit_quantity,
+    carry_forward_credit_price,
+    carry_forward_debit_quantity,
+    carry_forward_debit_price,
+    net_price,
+    net_carry_forward_quantity,
+    net_carry_forward_price,
+    realised_pnl,
+    flags,
+    quantity_before,
+    gone,
+    explanation,
+    details
+   FROM public.position_changes f
+  WHERE (NOT (EXISTS ( SELECT
+           FROM public.ledger_events c
+          WHERE ((c.account_id = f.account_id) AND (c.corrects_seq = f.seq) AND (c.kind = 'CORRECTION'::text)))));
+
+
+ALTER VIEW public.effective_position_changes OWNER TO portfolio_scheduler;
+
+--
+-- Name: VIEW effective_position_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON VIEW public.effective_position_changes IS 'view: the facts of position_changes that no correction names';
 
 
 --
@@ -1436,178 +2024,6 @@ COMMENT ON TABLE public.open_findings IS 'derived: events not cleared since: wha
 
 
 --
--- Name: order_fills; Type: TABLE; Schema: public; Owner: portfolio_scheduler
---
-
-CREATE TABLE public.order_fills (
-    account_id uuid NOT NULL,
-    seq bigint NOT NULL,
-    batch_id uuid NOT NULL,
-    observed_at timestamp with time zone NOT NULL,
-    payload_digest bytea,
-    corrects_seq bigint,
-    broker_order_id text NOT NULL,
-    broker_trade_id text NOT NULL,
-    exchange_trade_id text,
-    exchange_order_id text,
-    segment text NOT NULL,
-    exchange text NOT NULL,
-    trading_symbol text NOT NULL,
-    isin text,
-    product text NOT NULL,
-    side text NOT NULL,
-    quantity public.units NOT NULL,
-    price public.amount NOT NULL,
-    status text,
-    remark text,
-    settlement_number text,
-    trading_on date NOT NULL,
-    traded_at timestamp with time zone,
-    traded_raw text,
-    synthetic boolean NOT NULL,
-    flags text[] NOT NULL,
-    CONSTRAINT order_fills_check CHECK ((corrects_seq < seq)),
-    CONSTRAINT order_fills_seq_check CHECK ((seq > 0))
-);
-
-
-ALTER TABLE public.order_fills OWNER TO portfolio_scheduler;
-
---
--- Name: TABLE order_fills; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON TABLE public.order_fills IS 'fact: executions';
-
-
---
--- Name: COLUMN order_fills.synthetic; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON COLUMN public.order_fills.synthetic IS 'the broker gave no trade list: the order''s own filled quantity and average price';
-
-
---
--- Name: order_history; Type: TABLE; Schema: public; Owner: portfolio_scheduler
---
-
-CREATE TABLE public.order_history (
-    account_id uuid NOT NULL,
-    seq bigint NOT NULL,
-    batch_id uuid NOT NULL,
-    observed_at timestamp with time zone NOT NULL,
-    payload_digest bytea,
-    corrects_seq bigint,
-    broker_order_id text NOT NULL,
-    listed_on date NOT NULL,
-    segment text NOT NULL,
-    exchange text NOT NULL,
-    trading_symbol text NOT NULL,
-    product text NOT NULL,
-    side text NOT NULL,
-    order_type text NOT NULL,
-    validity text,
-    status text NOT NULL,
-    amo_status text,
-    quantity public.units NOT NULL,
-    filled_quantity public.units NOT NULL,
-    remaining_quantity public.units,
-    deliverable_quantity public.units,
-    price public.amount,
-    trigger_price public.amount,
-    average_fill_price public.amount,
-    remark text,
-    order_reference_id text,
-    created_at timestamp with time zone,
-    exchange_at timestamp with time zone,
-    trade_on date,
-    created_raw text,
-    exchange_raw text,
-    trade_raw text,
-    flags text[] NOT NULL,
-    CONSTRAINT order_history_broker_order_id_check CHECK ((broker_order_id <> ''::text)),
-    CONSTRAINT order_history_check CHECK ((corrects_seq < seq)),
-    CONSTRAINT order_history_seq_check CHECK ((seq > 0))
-);
-
-
-ALTER TABLE public.order_history OWNER TO portfolio_scheduler;
-
---
--- Name: TABLE order_history; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON TABLE public.order_history IS 'fact: each order as first seen, every field the broker sent';
-
-
---
--- Name: COLUMN order_history.listed_on; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON COLUMN public.order_history.listed_on IS 'the trading day of the list it stood in';
-
-
---
--- Name: order_quantity_changes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
---
-
-CREATE TABLE public.order_quantity_changes (
-    account_id uuid NOT NULL,
-    seq bigint NOT NULL,
-    batch_id uuid NOT NULL,
-    observed_at timestamp with time zone NOT NULL,
-    payload_digest bytea,
-    corrects_seq bigint,
-    broker_order_id text NOT NULL,
-    change_type text NOT NULL,
-    trading_on date NOT NULL,
-    segment text NOT NULL,
-    exchange text NOT NULL,
-    trading_symbol text NOT NULL,
-    side text NOT NULL,
-    quantity_delta public.units NOT NULL,
-    status_before text,
-    status_after text NOT NULL,
-    quantity_before public.units,
-    quantity_after public.units NOT NULL,
-    filled_before public.units,
-    filled_after public.units NOT NULL,
-    price_before public.amount,
-    price_after public.amount,
-    trigger_price_before public.amount,
-    trigger_price_after public.amount,
-    average_fill_price_after public.amount,
-    details jsonb NOT NULL,
-    CONSTRAINT order_quantity_changes_change_type_check CHECK ((change_type = ANY (ARRAY['ORDER_PLACED'::text, 'QUANTITY_ADDED'::text, 'QUANTITY_REMOVED'::text, 'ORDER_MODIFIED'::text, 'ORDER_CANCELLED'::text, 'STATUS_CHANGED'::text, 'REGRESSED'::text]))),
-    CONSTRAINT order_quantity_changes_check CHECK ((corrects_seq < seq)),
-    CONSTRAINT order_quantity_changes_seq_check CHECK ((seq > 0))
-);
-
-
-ALTER TABLE public.order_quantity_changes OWNER TO portfolio_scheduler;
-
---
--- Name: TABLE order_quantity_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON TABLE public.order_quantity_changes IS 'fact: the trail of each order: placed, filled, modified, cancelled, regressed';
-
-
---
--- Name: COLUMN order_quantity_changes.quantity_delta; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON COLUMN public.order_quantity_changes.quantity_delta IS 'units filled since the last look: + for a buy, - for a sale, else 0';
-
-
---
--- Name: COLUMN order_quantity_changes.details; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON COLUMN public.order_quantity_changes.details IS 'what else the broker said differently, after the change';
-
-
---
 -- Name: portfolio_snapshots; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -1681,56 +2097,6 @@ COMMENT ON COLUMN public.portfolio_snapshots.priced_ratio IS 'share of the holdi
 --
 
 COMMENT ON COLUMN public.portfolio_snapshots.lines IS 'per holding: isin, symbol, effective quantity, average price, price, its date and source';
-
-
---
--- Name: position_changes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
---
-
-CREATE TABLE public.position_changes (
-    account_id uuid NOT NULL,
-    seq bigint NOT NULL,
-    batch_id uuid NOT NULL,
-    observed_at timestamp with time zone NOT NULL,
-    payload_digest bytea,
-    corrects_seq bigint,
-    trading_on date NOT NULL,
-    segment text NOT NULL,
-    exchange text NOT NULL,
-    trading_symbol text NOT NULL,
-    product text NOT NULL,
-    isin text,
-    quantity public.units NOT NULL,
-    credit_quantity public.units NOT NULL,
-    credit_price public.amount NOT NULL,
-    debit_quantity public.units NOT NULL,
-    debit_price public.amount NOT NULL,
-    carry_forward_credit_quantity public.units NOT NULL,
-    carry_forward_credit_price public.amount NOT NULL,
-    carry_forward_debit_quantity public.units NOT NULL,
-    carry_forward_debit_price public.amount NOT NULL,
-    net_price public.amount,
-    net_carry_forward_quantity public.units NOT NULL,
-    net_carry_forward_price public.amount,
-    realised_pnl public.amount,
-    flags text[] NOT NULL,
-    quantity_before public.units NOT NULL,
-    gone boolean NOT NULL,
-    explanation text NOT NULL,
-    details jsonb NOT NULL,
-    CONSTRAINT position_changes_check CHECK ((corrects_seq < seq)),
-    CONSTRAINT position_changes_explanation_check CHECK ((explanation = ANY (ARRAY['first_seen'::text, 'traded'::text, 'carried'::text, 'day_ended'::text, 'revalued'::text, 'unexplained'::text]))),
-    CONSTRAINT position_changes_seq_check CHECK ((seq > 0))
-);
-
-
-ALTER TABLE public.position_changes OWNER TO portfolio_scheduler;
-
---
--- Name: TABLE position_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON TABLE public.position_changes IS 'fact: each change of a line of the day''s positions';
 
 
 --
@@ -2231,6 +2597,14 @@ ALTER TABLE ONLY public.real_positions
 
 
 --
+-- Name: rereadings rereadings_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.rereadings
+    ADD CONSTRAINT rereadings_pkey PRIMARY KEY (account_id, seq);
+
+
+--
 -- Name: sync_batches sync_batches_account_id_id_key; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2347,6 +2721,13 @@ CREATE INDEX instruments_symbol ON public.instruments USING btree (trading_symbo
 
 
 --
+-- Name: ledger_events_corrections; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE UNIQUE INDEX ledger_events_corrections ON public.ledger_events USING btree (account_id, corrects_seq) WHERE (kind = 'CORRECTION'::text);
+
+
+--
 -- Name: ledger_events_kind; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2364,7 +2745,7 @@ CREATE INDEX order_fills_by_day ON public.order_fills USING btree (account_id, t
 -- Name: order_fills_once; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE UNIQUE INDEX order_fills_once ON public.order_fills USING btree (account_id, broker_order_id, broker_trade_id) WHERE (corrects_seq IS NULL);
+CREATE UNIQUE INDEX order_fills_once ON public.order_fills USING btree (account_id, broker_order_id, broker_trade_id, corrects_seq) NULLS NOT DISTINCT;
 
 
 --
@@ -2378,7 +2759,7 @@ CREATE INDEX order_history_by_day ON public.order_history USING btree (account_i
 -- Name: order_history_once; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE UNIQUE INDEX order_history_once ON public.order_history USING btree (account_id, broker_order_id) WHERE (corrects_seq IS NULL);
+CREATE UNIQUE INDEX order_history_once ON public.order_history USING btree (account_id, broker_order_id, corrects_seq) NULLS NOT DISTINCT;
 
 
 --
@@ -2470,6 +2851,13 @@ CREATE UNIQUE INDEX procrastinate_jobs_queueing_lock_idx_v1 ON public.procrastin
 --
 
 CREATE INDEX procrastinate_periodic_defers_job_id_fkey_v1 ON public.procrastinate_periodic_defers USING btree (job_id);
+
+
+--
+-- Name: rereadings_batch; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX rereadings_batch ON public.rereadings USING btree (account_id, batch_id, seq);
 
 
 --
@@ -2593,6 +2981,15 @@ ALTER TABLE public.position_changes ENABLE ALWAYS TRIGGER facts_stay;
 
 
 --
+-- Name: rereadings facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.rereadings FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.rereadings ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
 -- Name: broker_payloads facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2671,6 +3068,15 @@ ALTER TABLE public.portfolio_snapshots ENABLE ALWAYS TRIGGER facts_stay_rows;
 CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.position_changes FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
 
 ALTER TABLE public.position_changes ENABLE ALWAYS TRIGGER facts_stay_rows;
+
+
+--
+-- Name: rereadings facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.rereadings FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.rereadings ENABLE ALWAYS TRIGGER facts_stay_rows;
 
 
 --
@@ -2865,6 +3271,14 @@ ALTER TABLE ONLY public.real_holdings
 
 ALTER TABLE ONLY public.real_positions
     ADD CONSTRAINT real_positions_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: rereadings rereadings_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.rereadings
+    ADD CONSTRAINT rereadings_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
 
 
 --
@@ -3227,11 +3641,11 @@ GRANT SELECT ON TABLE public.corporate_actions TO portfolio_scheduler_api;
 
 
 --
--- Name: TABLE ledger_events; Type: ACL; Schema: public; Owner: portfolio_scheduler
+-- Name: TABLE rereadings; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT,INSERT ON TABLE public.ledger_events TO portfolio_scheduler_worker;
-GRANT SELECT ON TABLE public.ledger_events TO portfolio_scheduler_api;
+GRANT SELECT,INSERT ON TABLE public.rereadings TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.rereadings TO portfolio_scheduler_api;
 
 
 --
@@ -3240,6 +3654,30 @@ GRANT SELECT ON TABLE public.ledger_events TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.sync_batches TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.sync_batches TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE effective_batches; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.effective_batches TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.effective_batches TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE ledger_events; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.ledger_events TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.ledger_events TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE effective_ledger_events; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.effective_ledger_events TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.effective_ledger_events TO portfolio_scheduler_api;
 
 
 --
@@ -3264,6 +3702,78 @@ GRANT SELECT ON TABLE public.current_orders TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT ON TABLE public.holding_changes TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.holding_changes TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE effective_holding_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.effective_holding_changes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.effective_holding_changes TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE order_fills; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.order_fills TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.order_fills TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE effective_order_fills; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.effective_order_fills TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.effective_order_fills TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE order_history; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.order_history TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.order_history TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE effective_order_history; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.effective_order_history TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.effective_order_history TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE order_quantity_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.order_quantity_changes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.order_quantity_changes TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE effective_order_quantity_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.effective_order_quantity_changes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.effective_order_quantity_changes TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE position_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.position_changes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.position_changes TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE effective_position_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT ON TABLE public.effective_position_changes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.effective_position_changes TO portfolio_scheduler_api;
 
 
 --
@@ -3331,43 +3841,11 @@ GRANT SELECT ON TABLE public.open_findings TO portfolio_scheduler_api;
 
 
 --
--- Name: TABLE order_fills; Type: ACL; Schema: public; Owner: portfolio_scheduler
---
-
-GRANT SELECT,INSERT ON TABLE public.order_fills TO portfolio_scheduler_worker;
-GRANT SELECT ON TABLE public.order_fills TO portfolio_scheduler_api;
-
-
---
--- Name: TABLE order_history; Type: ACL; Schema: public; Owner: portfolio_scheduler
---
-
-GRANT SELECT,INSERT ON TABLE public.order_history TO portfolio_scheduler_worker;
-GRANT SELECT ON TABLE public.order_history TO portfolio_scheduler_api;
-
-
---
--- Name: TABLE order_quantity_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
---
-
-GRANT SELECT,INSERT ON TABLE public.order_quantity_changes TO portfolio_scheduler_worker;
-GRANT SELECT ON TABLE public.order_quantity_changes TO portfolio_scheduler_api;
-
-
---
 -- Name: TABLE portfolio_snapshots; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
 GRANT SELECT,INSERT ON TABLE public.portfolio_snapshots TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.portfolio_snapshots TO portfolio_scheduler_api;
-
-
---
--- Name: TABLE position_changes; Type: ACL; Schema: public; Owner: portfolio_scheduler
---
-
-GRANT SELECT,INSERT ON TABLE public.position_changes TO portfolio_scheduler_worker;
-GRANT SELECT ON TABLE public.position_changes TO portfolio_scheduler_api;
 
 
 --

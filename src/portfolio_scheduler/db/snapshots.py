@@ -42,17 +42,17 @@ SELECT json_build_object(
             AND h.corrects_seq IS NULL)) FROM before b),
     'latest', (SELECT to_json(s) FROM portfolio_snapshots s
         WHERE s.account_id = %(account)s AND s.trading_on = %(day)s ORDER BY s.revision DESC LIMIT 1),
-    'orders_count', (SELECT count(*) FROM order_history
-        WHERE account_id = %(account)s AND listed_on = %(day)s AND corrects_seq IS NULL),
-    'fills_count', (SELECT count(*) FROM order_fills
-        WHERE account_id = %(account)s AND trading_on = %(day)s AND corrects_seq IS NULL),
+    'orders_count', (SELECT count(*) FROM effective_order_history
+        WHERE account_id = %(account)s AND listed_on = %(day)s),
+    'fills_count', (SELECT count(*) FROM effective_order_fills
+        WHERE account_id = %(account)s AND trading_on = %(day)s),
     'trades', (SELECT coalesce(json_agg(json_build_object(
             'isin', coalesce(f.isin, f.exchange || ':' || f.trading_symbol), 'traded_on', f.trading_on,
             'units', CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END, 'price', f.price)
             ORDER BY f.seq), '[]')
-        FROM order_fills f WHERE f.account_id = %(account)s
+        FROM effective_order_fills f WHERE f.account_id = %(account)s
         AND f.trading_on > coalesce((SELECT trading_on FROM before), %(day)s::date - 1) AND f.trading_on <= %(day)s
-        AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL') AND f.corrects_seq IS NULL)
+        AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL'))
 )::text
 """
 
@@ -74,9 +74,9 @@ async def deliveries(tx: Tx, account_id: UUID, since_on: date | None) -> tuple[T
         """
         SELECT coalesce(json_agg(json_build_object('isin', isin, 'traded_on', trading_on,
             'units', CASE side WHEN 'BUY' THEN quantity ELSE -quantity END, 'price', price)), '[]')::text
-        FROM order_fills WHERE account_id = %(account)s AND trading_on >= %(since)s
+        FROM effective_order_fills WHERE account_id = %(account)s AND trading_on >= %(since)s
             AND segment = 'CASH' AND product IN ('CNC', 'MTF') AND side IN ('BUY', 'SELL')
-            AND isin IS NOT NULL AND corrects_seq IS NULL
+            AND isin IS NOT NULL
         """,
         {"account": account_id, "since": since_on},
         _trades,

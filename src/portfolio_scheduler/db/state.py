@@ -33,7 +33,7 @@ SELECT json_build_object(
             THEN json_build_array(o.regressed_status, o.regressed_filled) END) ORDER BY o.first_seq)
     FROM current_orders o WHERE o.account_id = %(account)s
         AND (o.listed_on = %(day)s OR o.broker_order_id = ANY(%(orders)s))),
-  'fills', (SELECT json_agg(to_json(f)) FROM order_fills f
+  'fills', (SELECT json_agg(to_json(f)) FROM effective_order_fills f
     WHERE f.account_id = %(account)s AND f.broker_order_id = ANY(%(orders)s)),
   'holdings', (SELECT json_agg(json_build_object('holding', to_json(h), 'changed_on', h.changed_on,
         'last_seq', h.last_seq) ORDER BY h.isin) FROM real_holdings h WHERE h.account_id = %(account)s),
@@ -173,3 +173,13 @@ def _position_row(account_id: UUID, known: KnownPosition) -> dict[str, Any]:
 def _finding_row(account_id: UUID, finding: Finding) -> dict[str, Any]:
     names = ("kind", "section", "subject", "trading_on", "observed_at", "details")
     return {"account_id": account_id, "last_seq": finding.last_seq, **_fields(finding.event, names)}
+
+
+def rows_by_table(account_id: UUID, known: State) -> dict[str, list[dict[str, Any]]]:
+    """A whole state as the rows that the derived tables should have."""
+    return {
+        "current_orders": [_order_row(account_id, one) for one in known.orders.values()],
+        "real_holdings": [_holding_row(account_id, one) for one in known.holdings.values()],
+        "real_positions": [_position_row(account_id, one) for one in known.positions.values()],
+        "open_findings": [_finding_row(account_id, one) for one in known.findings.values()],
+    }

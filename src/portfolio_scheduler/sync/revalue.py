@@ -15,7 +15,7 @@ from portfolio_scheduler.db.batches import Result
 from portfolio_scheduler.db.ledger import Batch, Head
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.db.snapshots import DayToValue
-from portfolio_scheduler.domain.changes import State, fold
+from portfolio_scheduler.domain.changes import State
 from portfolio_scheduler.domain.records import Margin
 from portfolio_scheduler.errors import Conflict
 from portfolio_scheduler.sync.snapshot import COMPARED, as_snapshot, differing, valued
@@ -63,7 +63,7 @@ async def _revalue_account(app: App, account_id: UUID, days: Sequence[DayToValue
         for day in days:
             follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
             if day.is_outdated or follows:
-                known = fold(State(), ((seq, change) for seq, change in changes if seq <= day.state_seq))
+                known = ledger.folded([one for one in changes if one.seq <= day.state_seq], State())
                 if await _revise(app, tx, head, batch, day, known):
                     revised.append(day.trading_on)
                     head = Head(account_id, head.seq + 1)

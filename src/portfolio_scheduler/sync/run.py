@@ -41,7 +41,6 @@ from portfolio_scheduler.domain.changes import (
 from portfolio_scheduler.domain.diff import diff
 from portfolio_scheduler.domain.line_diff import position_section
 from portfolio_scheduler.domain.records import (
-    Answer,
     Fetched,
     Instrument,
     Order,
@@ -128,15 +127,15 @@ async def run(app: App, account: Account, claim: Claim) -> Report:
     with structlog.contextvars.bound_contextvars(batch=str(claim.id), account=account.label):
         log.info("sync started", trigger=claim.trigger, fence=claim.fence)
         try:
-            async with _heartbeat(app, claim):
+            async with heartbeat(app, claim):
                 result = await _sync(app, account, claim)
         except BrokerError as error:
-            result = await _fail(app, account, claim, error)
+            result = await fail(app, account, claim, error)
         except Fenced as error:
             log.warning("sync was taken over", reason=error.message)
             raise
         except BaseException as error:
-            await asyncio.shield(_fail(app, account, claim, error))
+            await asyncio.shield(fail(app, account, claim, error))
             raise
         log.info("sync finished", status=result.status, **result.counts)
         return _report(account, claim, result)
@@ -148,12 +147,12 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
     trading_on = app.calendar.trading_on(observed_at)
     await mark_lost_days(app, account, claim, observed_at, trading_on)
     fetched = await _fetch(app, account, claim, broker, observed_at, trading_on)
-    await _keep(app, claim, fetched.answers)
     if ist_date(app.clock.now()) > ist_date(observed_at):  # read across midnight: its lists may be the new day's
         observed_at = app.clock.now()
         trading_on = app.calendar.trading_on(observed_at)
+    await _keep(app, claim, fetched, observed_at, trading_on)
     statement = broker.parse(fetched.answers, fetched.sections, observed_at, trading_on)
-    _check_identity(account, statement)
+    check_identity(account, statement)
     return await _apply(app, account, claim, statement, trading_on)
 
 
@@ -268,18 +267,19 @@ async def _keep_token(app: App, account: Account, session: BrokerSession, before
             log.warning("token not kept", error=type(error).__name__)
 
 
-async def _keep(app: App, claim: Claim, answers: tuple[Answer, ...]) -> None:
+async def _keep(app: App, claim: Claim, fetched: Fetched, observed_at: datetime, trading_on: date) -> None:
     """The raw answers are facts before anybody has understood them."""
 
     async def keep(tx: Tx) -> None:
         head = await ledger.lock(tx, claim.account_id, claim.fence)
-        await ledger.keep_payloads(tx, head, claim.id, answers)
-        await batches.save_answers(tx, claim, answers)
+        await ledger.keep_payloads(tx, head, claim.id, fetched.answers)
+        standing = _standing(app, observed_at, trading_on)
+        await batches.save_answers(tx, claim, fetched, observed_at, trading_on, standing)
 
     await _again(app, keep)
 
 
-def _check_identity(account: Account, statement: Statement) -> None:
+def check_identity(account: Account, statement: Statement) -> None:
     """Credentials of another account must never write into this one's history."""
     owner = statement.owner
     if owner is None:
@@ -345,7 +345,7 @@ async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: St
 
     standing = _standing(app, statement.observed_at, trading_on)
     counts = _count(difference)
-    if standing != "provisional" and _is_complete(difference, statement.owner, read):
+    if standing != "provisional" and is_complete(difference, statement.owner, read):
         margin = statement.margin or read.margin
         head = ledger.Head(account.id, head.seq + len(facts))
         counts["snapshots"] = await take_snapshot(app, tx, head, batch, moment, after, margin)
@@ -353,7 +353,7 @@ async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: St
         await _save_owner(tx, account, statement.owner)
     if any(result.error == BrokerLoginRequired.__name__ for result in statement.sections.values()):
         await accounts.needs_login(tx, account.id)
-    result = _result(difference, statement, trading_on, standing, counts)
+    result = result_of(difference, statement, trading_on, standing, counts)
     await batches.finish(tx, claim, result, app.clock.now())
     return result
 
@@ -376,7 +376,7 @@ def _standing(app: App, observed_at: datetime, trading_on: date) -> str:
     return "final" if observed_at >= app.calendar.closes_at(trading_on) else "provisional"
 
 
-def _is_complete(difference: Difference, owner: Owner | None, read: Readings) -> bool:
+def is_complete(difference: Difference, owner: Owner | None, read: Readings) -> bool:
     """Whether this reading, with what was read well before on the same day, says everything about the day."""
     segments = owner.segments if owner else ()
     expected = {"holdings", "fills", "margin", "prices", *difference.sections, *read.asked}
@@ -404,7 +404,7 @@ def _count(difference: Difference) -> dict[str, int]:
     return counts
 
 
-def _result(
+def result_of(
     difference: Difference, statement: Statement, trading_on: date, standing: str, counts: dict[str, int]
 ) -> Result:
     bad = {name: result for name, result in difference.sections.items() if result.outcome not in GOOD}
@@ -427,7 +427,7 @@ def _result(
 # ── around it ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _fail(app: App, account: Account, claim: Claim, error: BaseException) -> Result:
+async def fail(app: App, account: Account, claim: Claim, error: BaseException) -> Result:
     """Close the batch as failed. The text of an error that is not ours may hold anything, so only its class is kept."""
     ours = isinstance(error, PortfolioSchedulerError)
     interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
@@ -446,7 +446,7 @@ async def _fail(app: App, account: Account, claim: Claim, error: BaseException) 
 
 
 @asynccontextmanager
-async def _heartbeat(app: App, claim: Claim) -> AsyncIterator[None]:
+async def heartbeat(app: App, claim: Claim) -> AsyncIterator[None]:
     """Tell the database every few seconds that this batch has a living worker."""
     task = asyncio.create_task(_beat(app, claim), name=f"heartbeat {claim.id}")
     try:

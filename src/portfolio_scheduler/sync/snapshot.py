@@ -28,6 +28,8 @@ COMPARED = (
     "orders_count",
     "fills_count",
 )
+# What follows from the day before. It makes no revision by itself, unless a replay revises the day before.
+DAY_CHANGE = ("previous_on", "previous_value", "day_change", "market_move", "net_invested", "unexplained")
 
 
 async def take_snapshot(
@@ -40,16 +42,33 @@ async def take_snapshot(
     compared = await snapshots.context(tx, head.account_id, moment.trading_on)
     if compared.latest is not None and moment.rolled:
         return 0
-    valuation = await valued(app, tx, moment.trading_on, known, margin, compared, read_late=moment.rolled)
-    snapshot = as_snapshot(valuation, compared, _reason(moment))
-    if compared.latest is not None:
-        different = differing(compared.latest, snapshot)
-        if not different:
-            return 0
-        reason = "differs from the revision before in " + ", ".join(different)
-        snapshot = msgspec.structs.replace(snapshot, revision=compared.latest.revision + 1, reason=reason)
+    snapshot = await snapshot_of(app, tx, moment, known, margin, compared)
+    if snapshot is None:
+        return 0
     await ledger.append(tx, head, batch, [snapshot])
     return 1
+
+
+async def snapshot_of(
+    app: App,
+    tx: Tx,
+    moment: Moment,
+    known: State,
+    margin: Margin | None,
+    compared: Context,
+    *,
+    names: Sequence[str] = COMPARED,
+) -> Snapshot | None:
+    """The day's snapshot, or its next revision; None when the newest one says the same."""
+    valuation = await valued(app, tx, moment.trading_on, known, margin, compared, read_late=moment.rolled)
+    snapshot = as_snapshot(valuation, compared, _reason(moment))
+    if compared.latest is None:
+        return snapshot
+    different = differing(compared.latest, snapshot, names)
+    if not different:
+        return None
+    reason = "differs from the revision before in " + ", ".join(different)
+    return msgspec.structs.replace(snapshot, revision=compared.latest.revision + 1, reason=reason)
 
 
 async def valued(

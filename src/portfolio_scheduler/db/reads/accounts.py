@@ -68,7 +68,7 @@ class AccountRow(Struct, frozen=True, kw_only=True):
 _ACCOUNTS = """
 SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segments, a.schedules, a.token_expires_at,
     a.created_at,
-    (SELECT to_json(b) FROM sync_batches b WHERE b.account_id = a.id AND b.finished_at IS NOT NULL
+    (SELECT to_json(b) FROM effective_batches b WHERE b.account_id = a.id AND b.finished_at IS NOT NULL
         ORDER BY b.id DESC LIMIT 1) AS last_batch,
     (SELECT to_json(b) FROM sync_batches b WHERE b.account_id = a.id
         AND b.status IN ('queued', 'running')) AS open_batch,
@@ -92,14 +92,14 @@ async def standing(tx: Tx, account_ids: Sequence[UUID]) -> list[AccountRow]:
 
 async def recent_batches(tx: Tx, account_id: UUID, limit: int) -> list[BatchRow]:
     """The last attempts, newest first, one that runs included."""
-    query = "SELECT * FROM sync_batches WHERE account_id = %(account)s ORDER BY id DESC LIMIT %(limit)s"
+    query = "SELECT * FROM effective_batches WHERE account_id = %(account)s ORDER BY id DESC LIMIT %(limit)s"
     return await rows(tx, query, {"account": account_id, "limit": limit}, BatchRow)
 
 
 async def last_ended(tx: Tx, account_id: UUID) -> BatchRow | None:
     """The last attempt that has ended."""
     query = """
-        SELECT * FROM sync_batches WHERE account_id = %(account)s AND finished_at IS NOT NULL
+        SELECT * FROM effective_batches WHERE account_id = %(account)s AND finished_at IS NOT NULL
         ORDER BY id DESC LIMIT 1
     """
     found = await rows(tx, query, {"account": account_id}, BatchRow)
@@ -126,3 +126,17 @@ async def open_findings(tx: Tx, account_ids: Sequence[UUID]) -> list[FindingRow]
         WHERE f.account_id = ANY(%(accounts)s) ORDER BY f.observed_at DESC, f.last_seq DESC
     """
     return await rows(tx, query, {"accounts": list(account_ids)}, FindingRow)
+
+
+async def first_read(tx: Tx, account_ids: Sequence[UUID]) -> dict[UUID, date]:
+    """The first trading day of which anything was read, of each account that has one."""
+    cursor = await tx.execute(
+        """
+        SELECT a.id, b.trading_on FROM unnest(%s::uuid[]) a (id) CROSS JOIN LATERAL (
+            SELECT trading_on FROM effective_batches b
+            WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND b.sections <> '{}'
+            ORDER BY b.trading_on LIMIT 1) b
+        """,
+        (list(account_ids),),
+    )
+    return dict(await cursor.fetchall())

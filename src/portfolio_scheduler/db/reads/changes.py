@@ -45,7 +45,7 @@ SELECT c.*, a.label AS account FROM (
         broker_order_id, side, quantity_delta, quantity_before, quantity_after, filled_before, filled_after,
         status_before, status_after, price_before, price_after, trigger_price_before, trigger_price_after,
         average_fill_price_after
-    FROM order_quantity_changes
+    FROM effective_order_quantity_changes
     WHERE account_id = ANY(%(accounts)s) AND (%(symbol)s::text IS NULL OR trading_symbol = upper(%(symbol)s))
         AND (%(order)s::text IS NULL OR broker_order_id = %(order)s)
         AND (%(on)s::date IS NULL OR trading_on = %(on)s)
@@ -53,7 +53,7 @@ SELECT c.*, a.label AS account FROM (
     SELECT account_id, seq, 'holding', explanation, trading_on, observed_at, trading_symbol, isin,
         NULL, NULL, quantity - quantity_before, quantity_before, quantity, NULL, NULL,
         NULL, NULL, average_price_before, average_price, NULL, NULL, NULL
-    FROM holding_changes
+    FROM effective_holding_changes
     WHERE account_id = ANY(%(accounts)s)
         AND (%(symbol)s::text IS NULL OR upper(%(symbol)s) IN (trading_symbol, isin))
         AND %(order)s::text IS NULL

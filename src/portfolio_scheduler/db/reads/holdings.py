@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import LiteralString
 from uuid import UUID
 
 from msgspec import Struct
 
+from portfolio_scheduler.db.past import HOLDING_VALUES, POSITION_VALUES
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads.rows import rows
 from portfolio_scheduler.domain.money import ZERO
@@ -62,27 +64,29 @@ class _Held(Struct, frozen=True, kw_only=True):
     trades: tuple[Trade, ...]
 
 
-_HELD = """
+_HELD: LiteralString = """
 SELECT a.id AS account_id, a.label AS account, h.read_on, h.read_at,
-    (SELECT coalesce(json_agg(v ORDER BY v.isin), '[]') FROM holding_values v WHERE v.account_id = a.id) AS holdings,
-    (SELECT coalesce(json_agg(v), '[]') FROM position_values v WHERE v.account_id = a.id
+    (SELECT coalesce(json_agg(v ORDER BY v.isin), '[]') FROM {holdings} v WHERE v.account_id = a.id) AS holdings,
+    (SELECT coalesce(json_agg(v), '[]') FROM {positions} v WHERE v.account_id = a.id
         AND v.trading_on = r.read_on AND v.segment = 'CASH' AND v.product = 'CNC') AS positions,
     to_json(s) AS before,
     (SELECT coalesce(json_agg(json_build_object(
             'isin', coalesce(f.isin, f.exchange || ':' || f.trading_symbol), 'traded_on', f.trading_on,
             'units', CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END, 'price', f.price)), '[]')
-        FROM order_fills f WHERE f.account_id = a.id AND f.trading_on > s.trading_on AND f.trading_on <= r.read_on
-        AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL')
-        AND f.corrects_seq IS NULL) AS trades
+        FROM effective_order_fills f
+        WHERE f.account_id = a.id AND f.trading_on > s.trading_on AND f.trading_on <= r.read_on
+        AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL')) AS trades
 FROM broker_accounts a
 LEFT JOIN LATERAL (
-    SELECT b.trading_on AS read_on, b.observed_at AS read_at FROM sync_batches b
+    SELECT b.trading_on AS read_on, b.observed_at AS read_at FROM effective_batches b
     WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND b.sections #>> '{holdings,outcome}' = 'ok'
+        AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s)
     ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
 ) h ON true
 LEFT JOIN LATERAL (
-    SELECT b.trading_on AS read_on FROM sync_batches b
-    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND EXISTS (
+    SELECT b.trading_on AS read_on FROM effective_batches b
+    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL
+        AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s) AND EXISTS (
         SELECT FROM jsonb_each(b.sections) e
         WHERE (e.key = 'holdings' OR starts_with(e.key, 'positions:')) AND e.value ->> 'outcome' = 'ok')
     ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
@@ -101,9 +105,16 @@ WHERE a.id = ANY(%(accounts)s) ORDER BY a.created_at, a.id
 """
 
 
-async def holdings(tx: Tx, account_ids: Sequence[UUID]) -> list[HoldingRow]:
-    """What the accounts hold now, each by symbol. What was sold off today is gone."""
-    held = await rows(tx, _HELD, {"accounts": list(account_ids)}, _Held)
+_NOW: LiteralString = _HELD.replace("{holdings}", "holding_values").replace("{positions}", "position_values")
+_THEN: LiteralString = f"WITH held AS ({HOLDING_VALUES}), open AS ({POSITION_VALUES})" + _HELD.replace(
+    "{holdings}", "held"
+).replace("{positions}", "open")
+
+
+async def holdings(tx: Tx, account_ids: Sequence[UUID], *, until_on: date | None = None) -> list[HoldingRow]:
+    """What the accounts hold now, or held at the end of a day, by symbol. What was sold off that day is gone."""
+    query = _NOW if until_on is None else _THEN
+    held = await rows(tx, query, {"accounts": list(account_ids), "until": until_on}, _Held)
     return [row for account in held for row in _rows(account)]
 
 

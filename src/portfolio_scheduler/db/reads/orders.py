@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import LiteralString
 from uuid import UUID
 
 from msgspec import Struct
 
+from portfolio_scheduler.db.past import ORDER_STATES
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads.rows import rows
 
@@ -70,6 +72,31 @@ ORDER BY o.listed_on DESC, o.created_at DESC NULLS LAST, o.account_id, o.first_s
 """
 
 
+# Which orders are asked for is decided first (newest first, by their last status), then their states are put together.
+_ORDERS_THEN: LiteralString = f"""
+WITH listed AS (
+    SELECT * FROM effective_order_history h
+    WHERE h.account_id = ANY(%(accounts)s) AND h.listed_on <= %(until)s
+        AND (%(on)s::date IS NULL OR h.listed_on = %(on)s)
+        AND (%(symbol)s::text IS NULL OR h.trading_symbol = upper(%(symbol)s))
+    ORDER BY h.listed_on DESC, h.created_at DESC NULLS LAST, h.account_id, h.seq DESC OFFSET 0
+), s AS (
+    SELECT * FROM listed h
+    WHERE %(status)s::text IS NULL OR upper(%(status)s) = coalesce((
+        SELECT c.status_after FROM effective_order_quantity_changes c
+        WHERE c.account_id = h.account_id AND c.broker_order_id = h.broker_order_id
+            AND c.change_type <> 'REGRESSED' AND c.trading_on <= %(until)s
+        ORDER BY c.seq DESC LIMIT 1), h.status)
+    LIMIT %(limit)s
+)
+SELECT o.*, a.label AS account, o.filled_quantity * o.average_fill_price AS filled_value,
+    CASE WHEN o.status IN ('EXECUTED', 'DELIVERY_AWAITED', 'COMPLETED', 'CANCELLED', 'REJECTED', 'FAILED') THEN 0
+         ELSE o.quantity - o.filled_quantity END AS open_quantity
+FROM ({ORDER_STATES}) o JOIN broker_accounts a ON a.id = o.account_id
+ORDER BY o.listed_on DESC, o.created_at DESC NULLS LAST, o.account_id, o.first_seq DESC
+"""
+
+
 async def orders(
     tx: Tx,
     account_ids: Sequence[UUID],
@@ -78,15 +105,18 @@ async def orders(
     symbol: str | None = None,
     status: str | None = None,
     limit: int | None = None,
+    until_on: date | None = None,
 ) -> list[OrderRow]:
-    """Orders, newest first: of one trading day or of all."""
+    """Orders, newest first: of one trading day or of all; as they stand now, or stood at the end of a day."""
     given = {"accounts": list(account_ids), "on": on, "symbol": symbol, "status": status, "limit": limit}
+    if until_on is not None:
+        return await rows(tx, _ORDERS_THEN, given | {"until": until_on}, OrderRow)
     return await rows(tx, _ORDERS, given, OrderRow)
 
 
 _FILLS = """
 SELECT f.*, a.label AS account, f.quantity * f.price AS value
-FROM order_fills f JOIN broker_accounts a ON a.id = f.account_id
+FROM effective_order_fills f JOIN broker_accounts a ON a.id = f.account_id
 WHERE f.account_id = ANY(%(accounts)s) AND f.trading_on = coalesce(%(on)s, f.trading_on)
     AND (%(symbol)s::text IS NULL OR f.trading_symbol = upper(%(symbol)s))
 ORDER BY f.trading_on DESC, f.traded_at DESC NULLS LAST, f.account_id, f.seq DESC LIMIT %(limit)s
@@ -104,7 +134,7 @@ async def fills(
 _CUT_SHORT = """
 SELECT o.*, a.label AS account FROM current_orders o JOIN broker_accounts a ON a.id = o.account_id
 WHERE o.account_id = ANY(%(accounts)s) AND o.status = 'CANCELLED' AND o.filled_quantity > 0
-ORDER BY o.listed_on DESC, (SELECT count(*) FROM order_quantity_changes c
+ORDER BY o.listed_on DESC, (SELECT count(*) FROM effective_order_quantity_changes c
     WHERE c.account_id = o.account_id AND c.broker_order_id = o.broker_order_id) DESC, o.first_seq DESC
 LIMIT %(limit)s
 """

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from typing import LiteralString
 from uuid import UUID
 
 from msgspec import Struct
 
+from portfolio_scheduler.db.past import POSITION_VALUES
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads.rows import rows
 
@@ -39,18 +41,23 @@ class PositionRow(Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
-_POSITIONS = """
+_POSITIONS: LiteralString = """
 SELECT v.*, a.label AS account, v.realised_pnl + v.unrealised_pnl AS pnl,
     v.segment = 'CASH' AND v.product = 'CNC' AS is_delivery,
     CASE WHEN v.realised_pnl IS NULL THEN 'the broker gave no realised profit or loss'
          WHEN v.quantity <> 0 AND v.price IS NULL THEN 'no price yet'
          WHEN v.quantity <> 0 AND v.net_price IS NULL THEN 'the broker gave no entry price' END AS reason
-FROM position_values v JOIN broker_accounts a ON a.id = v.account_id
+FROM {positions} v JOIN broker_accounts a ON a.id = v.account_id
 WHERE v.account_id = ANY(%(accounts)s)
 ORDER BY a.created_at, a.id, v.segment, v.trading_symbol, v.product
 """
 
 
-async def positions(tx: Tx, account_ids: Sequence[UUID]) -> list[PositionRow]:
-    """The positions of the accounts as last read."""
-    return await rows(tx, _POSITIONS, {"accounts": list(account_ids)}, PositionRow)
+_NOW: LiteralString = _POSITIONS.replace("{positions}", "position_values")
+_THEN: LiteralString = _POSITIONS.replace("{positions}", f"({POSITION_VALUES})")
+
+
+async def positions(tx: Tx, account_ids: Sequence[UUID], *, until_on: date | None = None) -> list[PositionRow]:
+    """The positions of the accounts as last read, now or at the end of a day."""
+    query = _NOW if until_on is None else _THEN
+    return await rows(tx, query, {"accounts": list(account_ids), "until": until_on}, PositionRow)

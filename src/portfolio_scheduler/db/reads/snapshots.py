@@ -86,8 +86,9 @@ async def never_read(tx: Tx, account_id: UUID, trading_on: date) -> list[str]:
 _BASIS = """
 SELECT to_json(r) AS read, to_json(s) AS snapshot,
     (SELECT coalesce(e.value ->> 'reason', nullif(e.value ->> 'outcome', 'ok'))
-        FROM sync_batches b, jsonb_each(b.sections) e
+        FROM effective_batches b, jsonb_each(b.sections) e
         WHERE b.account_id = a.id AND b.finished_at IS NOT NULL AND e.key = 'margin'
+            AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s)
         ORDER BY b.id DESC LIMIT 1) AS margin_reason,
     s.seq IS NOT NULL AND EXISTS (
         SELECT FROM (
@@ -95,24 +96,28 @@ SELECT to_json(r) AS read, to_json(s) AS snapshot,
             UNION ALL SELECT batch_id FROM position_changes WHERE account_id = a.id AND seq > s.seq
             UNION ALL SELECT batch_id FROM order_quantity_changes WHERE account_id = a.id AND seq > s.seq
             UNION ALL SELECT batch_id FROM order_fills WHERE account_id = a.id AND seq > s.seq
-        ) c JOIN sync_batches b ON b.id = c.batch_id WHERE b.standing <> 'late') AS touched
+        ) c JOIN sync_batches b ON b.id = c.batch_id  -- a correction stands in the place of what it corrects
+        WHERE b.standing <> 'late' AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s)
+            AND b.fence > (SELECT fence FROM sync_batches WHERE id = s.batch_id)) AS touched
 FROM broker_accounts a
 LEFT JOIN LATERAL (
-    SELECT b.* FROM sync_batches b
-    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND EXISTS (
+    SELECT b.* FROM effective_batches b
+    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL
+        AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s) AND EXISTS (
         SELECT FROM jsonb_each(b.sections) e
         WHERE (e.key = 'holdings' OR starts_with(e.key, 'positions:')) AND e.value ->> 'outcome' = 'ok')
     ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
 ) r ON true
 LEFT JOIN LATERAL (
     SELECT p.*, a.label AS account FROM portfolio_snapshots p
-    WHERE p.account_id = a.id ORDER BY p.trading_on DESC, p.revision DESC LIMIT 1
+    WHERE p.account_id = a.id AND (%(until)s::date IS NULL OR p.trading_on <= %(until)s)
+    ORDER BY p.trading_on DESC, p.revision DESC LIMIT 1
 ) s ON true
 WHERE a.id = %(account)s
 """
 
 
-async def basis(tx: Tx, account_id: UUID) -> Basis:
-    """The newest snapshot and the last good reading of an account."""
-    [found] = await rows(tx, _BASIS, {"account": account_id}, Basis)
+async def basis(tx: Tx, account_id: UUID, *, until_on: date | None = None) -> Basis:
+    """The newest snapshot and the last good reading of an account, now or at the end of a day."""
+    [found] = await rows(tx, _BASIS, {"account": account_id, "until": until_on}, Basis)
     return found

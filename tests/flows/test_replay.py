@@ -1,0 +1,142 @@
+"""Replay: an unchanged parser changes nothing; a fixed one brings the account to where it would have been."""
+
+from datetime import date
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from portfolio_scheduler.domain.records import Outcome, SectionResult, Statement
+from portfolio_scheduler.sync.connect import connect
+from portfolio_scheduler.sync.replay import replay
+from portfolio_scheduler.sync.run import sync_account
+from tests.builders import d
+from tests.flows.conftest import FIRST_DAY, Stage
+from tests.flows.ledger_checks import check_ledger, facts_of
+from tests.flows.replaying import broken, outcome
+from tests.flows.test_day_after_day import orders_of
+
+DAYS = [date(2026, 4, day) for day in (20, 21, 22, 23)]
+TIMES = [(day, hour) for day in DAYS for hour in (11, 16)]
+
+
+def surprised(section: str) -> Any:
+    """Our picture of one section is wrong: it fails, as `parse` does it."""
+
+    def breaks(said: Statement) -> Statement:
+        bad = SectionResult(outcome=Outcome.FAILED, error="BrokerAnswerUnknown", reason="not the shape we know")
+        sections = {name: bad if name.startswith(section) else result for name, result in said.sections.items()}
+        empty: dict[str, Any] = {section.rstrip(":"): ()} if section in {"holdings", "orders:", "positions:"} else {}
+        return replace(said, sections=sections, **empty)
+
+    return breaks
+
+
+def wrong_averages(said: Statement) -> Statement:
+    return replace(said, holdings=tuple(replace(h, average_price=d(1)) for h in said.holdings))
+
+
+def wrong_quantities(said: Statement) -> Statement:
+    return replace(said, holdings=tuple(replace(h, quantity=h.quantity * 10) for h in said.holdings))
+
+
+def wrong_orders(said: Statement) -> Statement:
+    return replace(said, orders=tuple(replace(o, quantity=o.quantity + 1, product="MIS") for o in said.orders))
+
+
+def every_other_order(said: Statement) -> Statement:
+    kept = said.orders[::2]
+    ids = {order.broker_order_id for order in kept}
+    return replace(said, orders=kept, fills=tuple(f for f in said.fills if f.broker_order_id in ids))
+
+
+def wrong_fills(said: Statement) -> Statement:
+    return replace(
+        said, fills=tuple(replace(f, price=f.price + 1, broker_trade_id=f"x{f.broker_trade_id}") for f in said.fills)
+    )
+
+
+def phantom_order(said: Statement) -> Statement:
+    return replace(said, orders=(*said.orders, *(replace(o, broker_order_id="phantom") for o in said.orders[:1])))
+
+
+def wrong_prices(said: Statement) -> Statement:
+    return replace(said, prices=tuple(replace(p, price=p.price * 2) for p in said.prices))
+
+
+def wrong_margin(said: Statement) -> Statement:
+    return replace(said, margin=replace(said.margin, clear_cash=d(1)) if said.margin else None)
+
+
+BREAKS = [
+    surprised("holdings"),
+    surprised("positions:"),
+    surprised("margin"),
+    surprised("fills"),
+    wrong_averages,
+    wrong_quantities,
+    wrong_orders,
+    wrong_fills,
+    phantom_order,
+    wrong_margin,
+]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_an_unchanged_parser_changes_nothing(stage: Stage, number: int) -> None:
+    account = await stage.connect(number)
+    for day, hour in TIMES:
+        stage.at(day, hour)
+        await stage.sync(account)
+    before, told = await facts_of(stage, account.id), await outcome(stage, account.id)
+    done = await replay(stage.app, account.id, since_on=DAYS[0])
+    assert (done.batches, done.voided, done.added, done.rereadings, done.prices) == (len(TIMES), 0, 0, 0, 0), done
+    assert (done.snapshots, done.skipped) == ((), ())
+    assert await facts_of(stage, account.id) == before
+    assert await outcome(stage, account.id) == told
+
+
+@pytest.mark.parametrize("breaks", [surprised("orders:"), every_other_order], ids=["all", "some"])
+async def test_orders_not_understood_come_back_and_executions_never_asked_for_are_said_to_miss(
+    stage: Stage, breaks: Any
+) -> None:
+    """Which executions to fetch follows from the orders, so those of an order nobody saw were never read."""
+    account = await stage.connect(2)
+    for day, hour in TIMES[:4]:
+        stage.at(day, hour)
+        await sync_account(broken(stage, breaks), account.id)
+    done = await replay(stage.app, account.id, since_on=FIRST_DAY)
+    assert done.added > 0
+    rows = await stage.rows("SELECT broker_order_id, status, filled_quantity FROM current_orders")
+    assert set(rows) >= orders_of(stage.sim, 2)
+    short = await stage.rows("SELECT broker_order_id FROM current_orders WHERE fills_quantity <> filled_quantity")
+    said = await stage.rows("SELECT subject FROM open_findings WHERE kind = 'DISCREPANCY'")
+    assert short
+    assert set(short) == set(said)
+    gaps = await stage.rows("SELECT trading_on FROM coverage WHERE state = 'lost'")
+    assert gaps == [], "a day whose orders were read after all is no gap"
+    await check_ledger(stage, account.id)
+
+
+@pytest.mark.parametrize("breaks", BREAKS, ids=lambda b: getattr(b, "__name__", "breaks"))
+async def test_a_fixed_parser_brings_the_account_to_where_it_would_have_been(stage: Stage, breaks: Any) -> None:
+    """The same broker account twice: one was read well from the start, the other was not until today."""
+    good = await stage.connect(2)
+    bad = await connect(stage.app, broker="groww", label="bad", credentials=stage.credentials(2), user="another")
+    wrong = broken(stage, breaks)
+    for number, (day, hour) in enumerate(TIMES):
+        stage.at(day, hour)
+        await stage.sync(good)
+        await sync_account(wrong if number < 6 else stage.app, bad.id)
+    expected = await outcome(stage, good.id)
+    assert await outcome(stage, bad.id) != expected, "the broken parser does harm"
+    done = await replay(stage.app, bad.id, since_on=FIRST_DAY)
+    await check_ledger(stage, bad.id)
+    found = await outcome(stage, bad.id)
+    assert {name: value for name, value in found.items() if value != expected[name]} == {}
+    assert done.voided + done.added + done.rereadings > 0
+    before = await facts_of(stage, bad.id)
+    again = await replay(stage.app, bad.id, since_on=FIRST_DAY)
+    assert (again.voided, again.added, again.snapshots) == (0, 0, ())
+    assert await facts_of(stage, bad.id) == before
+    assert await outcome(stage, good.id) == expected, "nobody else's facts are touched"
