@@ -59,7 +59,7 @@ class Terminal:
         result = CliRunner().invoke(commands, list(args), input=typed, env={"COLUMNS": "240"})
         error = result.exception
         if isinstance(error, PortfolioSchedulerError):
-            return Answer(error.exit_code, result.stdout, error.message)
+            return Answer(error.exit_code, result.stdout, result.stderr + error.message)
         if error is not None and not isinstance(error, SystemExit):
             raise error
         return Answer(result.exit_code, result.stdout, result.stderr)

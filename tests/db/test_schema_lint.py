@@ -13,8 +13,18 @@ FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid
 WHERE c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE 'procrastinate%%'
 """
 # Shared by everybody, or owned by nobody: these have no owner to lead their keys with.
-SHARED = {"users", "install", "alembic_version", "closing_prices", "instruments", "market_days", "corporate_actions"}
-SHARED |= {"instrument_files", "instrument_lines", "price_lines"}
+SHARED = {
+    "users",
+    "install",
+    "alembic_version",
+    "closing_prices",
+    "instruments",
+    "instrument_files",
+    "instrument_lines",
+    "price_lines",
+    "market_days",
+    "corporate_actions",
+}
 IDENTIFIERS = {("broker_accounts", ("id",)), ("sync_batches", ("id",))}  # random: they tell nothing of their owner
 
 Index = tuple[str, str, str | None, bool, list[str]]

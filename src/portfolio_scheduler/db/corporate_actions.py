@@ -21,8 +21,9 @@ WHERE c.effective_on BETWEEN %(since)s AND %(until)s
     AND c.effective_on > (SELECT min(g.trading_on) FROM holding_changes g WHERE g.account_id = %(account)s)
     AND NOT EXISTS (
         SELECT FROM holding_changes g WHERE g.account_id = %(account)s AND g.explanation = 'corporate_action'
-            AND g.details ->> 'isin' = c.isin AND g.details ->> 'action' = c.kind
-            AND g.details ->> 'effective_on' = c.effective_on::text AND g.details ->> 'effect' IN ('turned', 'arrived'))
+            AND (g.details ->> 'isin', g.details ->> 'new_isin', g.details ->> 'action', g.details ->> 'effective_on')
+                = (c.isin, c.new_isin, c.kind, c.effective_on::text)
+            AND g.details ->> 'effect' IN ('turned', 'arrived'))
 ORDER BY c.effective_on, c.isin
 """  # noqa: S608 - put together from constants
 

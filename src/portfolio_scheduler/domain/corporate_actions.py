@@ -124,7 +124,8 @@ def recognised(actions: Iterable[CorporateAction], reading: Reading) -> dict[str
     found: dict[str, dict[str, str]] = {}
     for action in sorted(actions, key=lambda action: (action.effective_on, action.isin)):
         held = reading.before.get(action.isin)
-        if held is None or not held.quantity or action.isin in found:
+        taken = found.get(action.isin, {}).get("effect", COST) != COST or action.new_isin in found
+        if held is None or not held.quantity or taken:
             continue
         for isin, effect in _effects(action, held, reading).items():
             found[isin] = action.details(effect)
@@ -206,12 +207,12 @@ def carry(stood: Mapping[str, Stood], trades: Sequence["Trade"], movements: Iter
     """Apply the actions that the ledger recognised since, each once, and count what came or left otherwise."""
     now = dict(stood)
     arrived: dict[str, Decimal] = {}
-    actions: dict[tuple[str, str, str], tuple[CorporateAction, bool]] = {}
+    actions: dict[tuple[object, ...], tuple[CorporateAction, bool]] = {}
     for movement in movements:
         effect = movement.details.get("effect")
         if effect in {TURNED, ANNOUNCED}:
             action = _named(movement.details)
-            key = (action.kind, action.isin, str(action.effective_on))
+            key = (action.kind, action.isin, action.new_isin, action.effective_on)
             actions[key] = (action, effect == ANNOUNCED)
         elif effect != COST:
             arrived[movement.isin] = arrived.get(movement.isin, ZERO) + movement.units
@@ -225,10 +226,11 @@ def carry(stood: Mapping[str, Stood], trades: Sequence["Trade"], movements: Iter
         before = now.get(action.isin)
         if before is None:
             continue
-        now = _after(action, now, before)
+        stood_before, now = now, _after(action, now, before)
         if is_announced:
-            waiting = now[action.isin].quantity - before.quantity
-            arrived[action.isin] = arrived.get(action.isin, ZERO) - waiting
+            there = stood_before.get(action.new_isin)
+            waiting = now[action.new_isin].quantity - (there.quantity if there else ZERO)
+            arrived[action.new_isin] = arrived.get(action.new_isin, ZERO) - waiting
     return Carried(stood=now, trades=rest, arrived=arrived, is_clear=is_clear)
 
 
