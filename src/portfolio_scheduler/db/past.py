@@ -22,7 +22,7 @@ _STEPPED: Final = (
     ("trigger_price", "trigger_price_after"),
     ("average_fill_price", "average_fill_price_after"),
 )
-_MENTIONED: Final = (
+MENTIONED: Final = (
     ("order_type", "text"),
     ("validity", "text"),
     ("amo_status", "text"),
@@ -39,7 +39,7 @@ _CASES: LiteralString = ",\n    ".join(
     [f"CASE WHEN l.seq IS NULL THEN s.{name} ELSE l.{after} END AS {name}" for name, after in _STEPPED]
     + [
         f"CASE WHEN d.said ? '{name}' THEN (d.said ->> '{name}')::{kind} ELSE s.{name} END AS {name}"
-        for name, kind in _MENTIONED
+        for name, kind in MENTIONED
     ]
 )
 
