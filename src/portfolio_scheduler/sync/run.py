@@ -154,7 +154,7 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
         trading_on = app.calendar.trading_on(observed_at)
     statement = broker.parse(fetched.answers, fetched.sections, observed_at, trading_on)
     _check_identity(account, statement)
-    return await _apply(app, account, claim, statement, trading_on)
+    return await apply(app, account, claim, statement, trading_on)
 
 
 # ── gather: the network, no transaction open ────────────────────────────────────────────────────────────────────────
@@ -299,7 +299,7 @@ def _check_identity(account: Account, statement: Statement) -> None:
 # ── decide and apply: pure functions inside one transaction ─────────────────────────────────────────────────────────
 
 
-async def _apply(app: App, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
+async def apply(app: App, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
     """Write all of it or nothing."""
     written: list[Result] = []
 
