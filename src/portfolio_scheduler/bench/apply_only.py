@@ -157,7 +157,10 @@ class Race:
             figures.append(figure("apply", f"{NAMES[kind]}, {at}", "× raw", ratios(raw, own), AIMS[kind], rate))
         exact = ratios(seconds["raw, changes only", "changed"], seconds["engine", "changed"])
         note = "the raw writer is told which rows changed"
-        return [*figures, figure("apply", f"{NAMES['changed']}, {at}, against only those rows", "× raw", exact, note=note)]
+        return [
+            *figures,
+            figure("apply", f"{NAMES['changed']}, {at}, against only those rows", "× raw", exact, note=note),
+        ]
 
 
 def _rate(accounts_written: int, seconds: Sequence[float]) -> str:

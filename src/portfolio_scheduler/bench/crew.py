@@ -29,12 +29,12 @@ class Failed(PortfolioSchedulerError):
 class Crew:
     """`size` processes, each inside `opens(*args)`. `tell` calls a method of what each opened and waits for all."""
 
-    def __init__(self, size: int, opens: Opens, *args: Any) -> None:
+    def __init__(self, size: int, opens: Opens, *args: Any, **options: Any) -> None:
         self._pipes: list[Any] = []
         self._processes = []
         for _ in range(size):
             ours, theirs = _spawned.Pipe()
-            process = _spawned.Process(target=_member, args=(theirs, opens, args), daemon=True)
+            process = _spawned.Process(target=_member, args=(theirs, opens, args, options), daemon=True)
             self._pipes.append(ours)
             self._processes.append((process, theirs))
 
@@ -88,20 +88,20 @@ def cpu_seconds(process: psutil.Process) -> float:
     return used
 
 
-def _member(pipe: "Connection[Any, Any]", opens: Opens, args: tuple[Any, ...]) -> None:
+def _member(pipe: "Connection[Any, Any]", opens: Opens, args: tuple[Any, ...], options: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent closes the pipe
     log.configure("error")
     try:
-        asyncio.run(_obey(pipe, opens, args))
+        asyncio.run(_obey(pipe, opens(*args, **options)))
     except EOFError:
         return  # the parent is done
     except Exception:  # noqa: BLE001 - the outermost door of this process
         pipe.send((False, traceback.format_exc()))
 
 
-async def _obey(pipe: "Connection[Any, Any]", opens: Opens, args: tuple[Any, ...]) -> None:
+async def _obey(pipe: "Connection[Any, Any]", opening: AbstractAsyncContextManager[Any]) -> None:
     loop = asyncio.get_running_loop()
-    async with opens(*args) as opened:
+    async with opening as opened:
         pipe.send((True, None))
         while True:
             method, own, options = await loop.run_in_executor(None, pipe.recv)

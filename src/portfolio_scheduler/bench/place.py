@@ -57,7 +57,7 @@ def machine() -> dict[str, str]:
     memory = psutil.virtual_memory().total / 2**30
     return {
         "system": f"{os.uname().sysname} {os.uname().release} {os.uname().machine}",
-        "cores": str(len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process(), "cpu_affinity") else os.cpu_count()),
+        "cores": str(os.cpu_count()),
         "memory": f"{memory:.0f} GiB",
         "folder": tempfile.gettempdir(),
     }

