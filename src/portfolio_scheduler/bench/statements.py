@@ -1,4 +1,7 @@
-"""Statements made without a broker: an account of 50 holdings, 10 positions and 100 orders, 75 of them filled."""
+"""Statements made without a broker: an account of 50 holdings, 10 positions and 100 orders, 75 of them filled.
+
+As in a real sync, executions are there only for orders of which more is filled than was known before.
+"""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -146,16 +149,16 @@ def changed(at: datetime | None = None) -> Statement:
     for n in range(FILLED, FILLED + 5):
         listed[n] = order(n, filled=True, status="EXECUTED")
         listed[n + 5] = order(n + 5, filled=False, status="CANCELLED")
-    return _statement(listed, at or ist(DAY, 16, 5))
+    return _statement(listed, at or ist(DAY, 16, 5), already_filled=FILLED)
 
 
 def unchanged() -> Statement:
     """What `changed` said, read once more."""
-    return changed(ist(DAY, 16, 10))
+    return replace(changed(ist(DAY, 16, 10)), fills=())
 
 
-def _statement(orders: list[Order], at: datetime) -> Statement:
-    fills = [fill_of(each) for each in orders if each.filled_quantity]
+def _statement(orders: list[Order], at: datetime, *, already_filled: int = 0) -> Statement:
+    fills = [fill_of(each) for each in orders[already_filled:] if each.filled_quantity]
     bought = dict.fromkeys(range(POSITIONS), ZERO)
     for each in orders:
         bought[int(each.trading_symbol.removeprefix("STOCK"))] += each.filled_quantity
