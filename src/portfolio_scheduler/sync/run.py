@@ -183,7 +183,8 @@ async def _fetch(
 async def _asked_next(
     app: App, account: Account, said: Statement, observed_at: datetime, trading_on: date, tx: Tx
 ) -> tuple[State, list[Instrument]]:
-    known = await state.load(tx, account.id, [order.broker_order_id for order in said.orders], trading_on)
+    ids = [order.broker_order_id for order in said.orders]
+    known = await state.load(tx, account.id, ids, trading_on, fills_of=())
     return known, await _unpriced(app, tx, said, known, observed_at, trading_on)
 
 
@@ -331,8 +332,9 @@ async def _again(app: App, work: Callable[[Tx], Awaitable[T]]) -> T:
 
 async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
     head = await ledger.lock(tx, account.id, claim.fence)
-    ids = {order.broker_order_id for order in statement.orders} | {fill.broker_order_id for fill in statement.fills}
-    known = await state.load(tx, account.id, sorted(ids), trading_on)
+    filled = {fill.broker_order_id for fill in statement.fills}
+    ids = filled | {order.broker_order_id for order in statement.orders}
+    known = await state.load(tx, account.id, ids, trading_on, fills_of=filled)
     read = await batches.readings(tx, account.id, trading_on)
     moment = await _moment(tx, account, statement, trading_on, read)
 
