@@ -142,17 +142,32 @@ async def run(app: App, account: Account, claim: Claim) -> Report:
         return _report(account, claim, result)
 
 
+class Gathered(Struct, frozen=True, kw_only=True):
+    """What the network brought. What was read first is understood already: it decided what to ask last."""
+
+    said: Statement  # by the answers of the book
+    book: Fetched
+    last: Fetched  # executions and prices
+
+    @property
+    def whole(self) -> Fetched:
+        return Fetched(answers=self.book.answers + self.last.answers, sections=self.book.sections | self.last.sections)
+
+
 async def _sync(app: App, account: Account, claim: Claim) -> Result:
     broker = app.brokers[account.broker]
     observed_at = app.clock.now()
     trading_on = app.calendar.trading_on(observed_at)
     await mark_lost_days(app, account, claim, observed_at, trading_on)
-    fetched = await _fetch(app, account, claim, broker, observed_at, trading_on)
-    await _keep(app, claim, fetched.answers)
+    gathered = await _fetch(app, account, claim, broker, observed_at, trading_on)
+    whole, last = gathered.whole, gathered.last
+    await _keep(app, claim, whole.answers)
     if ist_date(app.clock.now()) > ist_date(observed_at):  # read across midnight: its lists may be the new day's
         observed_at = app.clock.now()
         trading_on = app.calendar.trading_on(observed_at)
-    statement = broker.parse(fetched.answers, fetched.sections, observed_at, trading_on)
+        statement = broker.parse(whole.answers, whole.sections, observed_at, trading_on)
+    else:
+        statement = gathered.said.joined(broker.parse(last.answers, last.sections, observed_at, trading_on))
     _check_identity(account, statement)
     return await apply(app, account, claim, statement, trading_on)
 
@@ -162,7 +177,7 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
 
 async def _fetch(
     app: App, account: Account, claim: Claim, broker: Broker, observed_at: datetime, trading_on: date
-) -> Fetched:
+) -> Gathered:
     """All the broker says. What to ask last (executions, prices) follows from what it said first."""
     credentials, token = unsealed(app, account)
     async with broker.open(credentials, token, app.clock) as session:
@@ -174,10 +189,8 @@ async def _fetch(
             priced = await _fetch_last("prices", session.fetch_prices(wanted))
         finally:
             await _keep_token(app, account, session, token)
-    return Fetched(
-        answers=(*book.answers, *fills.answers, *priced.answers),
-        sections=book.sections | fills.sections | priced.sections,
-    )
+    last = Fetched(answers=fills.answers + priced.answers, sections=fills.sections | priced.sections)
+    return Gathered(said=said, book=book, last=last)
 
 
 async def _asked_next(
