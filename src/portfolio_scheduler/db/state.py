@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import asdict
 
 from portfolio_scheduler.db.documents import Write, read, rows_of, upsert, write
 from portfolio_scheduler.db.ledger import HOLDING_FIELDS, ORDER_FIELDS, POSITION_FIELDS
@@ -154,11 +155,10 @@ def _order_row(account_id: UUID, known: KnownOrder) -> dict[str, Any]:
     status, filled = known.regressed or (None, None)
     return {
         "account_id": account_id,
-        "broker_order_id": known.order.broker_order_id,
         "regressed_status": status,
         "regressed_filled": filled,
         **_fields(known, ("first_seq", "last_seq", "listed_on", "fills_quantity", "fills_value")),
-        **_fields(known.order, ORDER_FIELDS),
+        **asdict(known.order),
     }
 
 
@@ -167,7 +167,7 @@ def _holding_row(account_id: UUID, known: KnownHolding) -> dict[str, Any]:
         "account_id": account_id,
         "last_seq": known.last_seq,
         "changed_on": known.changed_on,
-        **_fields(known.holding, HOLDING_FIELDS),
+        **asdict(known.holding),
     }
 
 
@@ -176,7 +176,7 @@ def _position_row(account_id: UUID, known: KnownPosition) -> dict[str, Any]:
         "account_id": account_id,
         "last_seq": known.last_seq,
         "trading_on": known.trading_on,
-        **_fields(known.position, POSITION_FIELDS),
+        **asdict(known.position),
     }
 
 
