@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import count
+from statistics import median
 from typing import TypeAlias
 from uuid import UUID
 
@@ -118,6 +119,7 @@ class Race:
     def __init__(self, app: App, crew: Crew, processes: int, each: int, found: Facts) -> None:
         self.app, self.crew, self.processes, self.each, self.found = app, crew, processes, each, found
         self.seconds: dict[tuple[str, str], list[float]] = {}
+        self.processor: dict[tuple[str, str], list[float]] = {}  # ms an account, ours and the server's
         self.facts: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -139,11 +141,16 @@ class Race:
 
     def _time(self, who: str, kind: str, method: str, args: tuple[Rows, ...], **options: bool) -> None:
         clock = SystemClock()
-        started = clock.monotonic()
+        started, used = clock.monotonic(), self._processor_seconds()
         answers = self.crew.tell(method, *args, **options)
         self.seconds.setdefault((who, kind), []).append(clock.monotonic() - started)
+        spent = (self._processor_seconds() - used) * 1e3 / self.processes / self.each
+        self.processor.setdefault((who, kind), []).append(spent)
         if who == "engine":
             self.facts[kind] = sum(answers) // self.processes // self.each
+
+    def _processor_seconds(self) -> float:
+        return self.crew.cpu_seconds() + place.server_cpu_seconds(self.app.settings)
 
     def figures(self, warm: int) -> list[Figure]:
         """Without the first `warm` runs, in which plans and caches are made."""
@@ -153,8 +160,11 @@ class Race:
         figures = []
         for kind in KINDS:
             own, raw = seconds["engine", kind], seconds["raw", kind]
-            rate = f"{_rate(written, own)} accounts/s, raw writer {_rate(written, raw)}; {self.facts[kind]} facts"
-            figures.append(figure("apply", f"{NAMES[kind]}, {at}", "× raw", ratios(raw, own), AIMS[kind], rate))
+            note = (
+                f"{_rate(written, own)} accounts/s, raw writer {_rate(written, raw)}; {self.facts[kind]} facts; processor "
+                f"ms each: {median(self.processor['engine', kind]):.1f}, raw {median(self.processor['raw', kind]):.1f}"
+            )
+            figures.append(figure("apply", f"{NAMES[kind]}, {at}", "× raw", ratios(raw, own), AIMS[kind], note))
         exact = ratios(seconds["raw, changes only", "changed"], seconds["engine", "changed"])
         note = "the raw writer is told which rows changed"
         return [

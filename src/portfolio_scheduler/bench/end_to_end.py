@@ -45,9 +45,9 @@ async def _days(scale: Scale, name: str, load: Load, accounts: int, workers: int
             rates, used = [], Used(stage, crew)
             for day in days[1:]:
                 stage.stand_at(ist(day, 16))
-                used.begin()
+                used.before()
                 rates.append(accounts / await stage.sync(ids))
-                used.end()
+                used.after()
             note = f"{used.told(accounts * len(rates))}; first day {first:,.0f}/s; {SYNCS_AT_ONCE} syncs at once each"
     return figure("end-to-end", name, "accounts/s", rates, aim, note)
 
@@ -60,6 +60,7 @@ class Used:
         self.workers = workers
         self.seconds = {"worker": 0.0, "PostgreSQL": 0.0, "simulator": 0.0}
         self.calls = 0
+        self._was = dict(self.seconds)
 
     def _now(self) -> dict[str, float]:
         return {
@@ -68,13 +69,13 @@ class Used:
             "simulator": self.stage.simulator.cpu_seconds(),
         }
 
-    def begin(self) -> None:
+    def before(self) -> None:
         self.stage.simulator.tell("calls")
-        self._began = self._now()
+        self._was = self._now()
 
-    def end(self) -> None:
+    def after(self) -> None:
         for who, seconds in self._now().items():
-            self.seconds[who] += seconds - self._began[who]
+            self.seconds[who] += seconds - self._was[who]
         (calls,) = self.stage.simulator.tell("calls")
         self.calls += calls
 
@@ -89,10 +90,10 @@ async def measure_first_day(scale: Scale) -> list[Figure]:
     load = FIRST_DAY if not scale.quick else Load(holdings=5, positions=1, orders=10, filled=8)
     limited = await _first_days(scale, load, at_once, limited=True)
     free = await _first_days(scale, load, at_once, limited=False)
-    calls = 7 + load.filled
-    floor = max(0, calls - RATES[READS].per_second) / RATES[READS].per_second
+    reads = 6 + load.filled  # user detail, holdings, positions, two pages of orders, margin
+    floor = (reads - 1) // RATES[READS].per_second
     what = f"(c) {load.filled} fills one by one, {at_once} accounts at once, 1 worker"
-    waits = f"{calls} calls at {RATES[READS].per_second}/s cannot take less than {floor:.1f} s"
+    waits = f"{reads} reads each: at {RATES[READS].per_second} in a second the last one starts after {floor} s"
     return [
         figure("first-day", f"{what}, rate budget as shipped", "s", limited, note=waits),
         figure("first-day", f"{what}, without rate budget", "s", free, note="the same work, nothing waits"),
