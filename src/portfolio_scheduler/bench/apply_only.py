@@ -160,9 +160,10 @@ class Race:
         figures = []
         for kind in KINDS:
             own, raw = seconds["engine", kind], seconds["raw", kind]
+            spent = [f"{median(self.processor[who, kind]):.1f}" for who in ("engine", "raw")]
             note = (
-                f"{_rate(written, own)} accounts/s, raw writer {_rate(written, raw)}; {self.facts[kind]} facts; processor "
-                f"ms each: {median(self.processor['engine', kind]):.1f}, raw {median(self.processor['raw', kind]):.1f}"
+                f"{_rate(written, own)} accounts/s, raw writer {_rate(written, raw)}; {self.facts[kind]} facts; "
+                f"processor ms each {spent[0]}, raw {spent[1]}"
             )
             figures.append(figure("apply", f"{NAMES[kind]}, {at}", "× raw", ratios(raw, own), AIMS[kind], note))
         exact = ratios(seconds["raw, changes only", "changed"], seconds["engine", "changed"])
