@@ -1,6 +1,7 @@
 """`bench`: how fast and how small the product is on this machine."""
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ def bench(
     from portfolio_scheduler.cli.render import print_json
 
     log.configure("error")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # however it is ended, it cleans up
     if out is not None and not out.absolute().parent.is_dir():
         raise InvalidInput(f"{out} cannot be written: there is no folder {out.absolute().parent}.")
     report = asyncio.run(run(only or [], quick=quick, tell=lambda name: typer.echo(f"measuring {name} …", err=True)))
