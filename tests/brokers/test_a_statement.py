@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from portfolio_scheduler.clock import ist
-from portfolio_scheduler.domain.records import Instrument, Outcome
+from portfolio_scheduler.domain.records import Fetched, Instrument, Outcome
 
 from .conftest import TODAY, Account
 from .scripted import Scripted, a_holding, a_position, a_trade, an_order, paged
@@ -66,3 +66,23 @@ async def test_fills_and_prices(account: Account, server: Scripted) -> None:
         ("INE009A01021", "INFY", Decimal("1500.05"), "ltp", TODAY),
         ("INE101A01026", "M&M", Decimal(3000), "ltp", TODAY),
     }
+
+
+async def test_parts_parsed_one_after_the_other_join_to_the_whole(account: Account, server: Scripted) -> None:
+    """A sync understands the book before it asks for executions and prices, and does not read it twice."""
+    odd = a_trade("GMK00001", 2, quantity=-1)
+    server.on("/holdings/user", {"holdings": [a_holding(1), a_holding(2, quantity="odd")]})
+    server.on("/order/list", paged([an_order(1, product="NEW"), an_order(2)]))
+    server.on("/order/trades/GMK00001", {"trade_list": [a_trade("GMK00001", 1, quantity=10), odd]})
+    server.on("/live-data/ltp", {"NSE_INFY": 1500.05})
+    book = await account.do("fetch_book", None)
+    said = account.parse(book)
+    fills = await account.do("fetch_fills", said.orders)
+    infy = Instrument(key="INE009A01021", exchange="NSE", segment="CASH", trading_symbol="INFY")
+    prices = await account.do("fetch_prices", [infy])
+
+    last = Fetched(answers=fills.answers + prices.answers, sections=fills.sections | prices.sections)
+    whole = Fetched(answers=book.answers + last.answers, sections=book.sections | last.sections)
+
+    assert said.joined(account.parse(last)) == account.parse(whole)
+    assert len(account.parse(whole).quarantined) >= 2

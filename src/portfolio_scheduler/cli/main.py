@@ -11,6 +11,7 @@ import typer
 
 from portfolio_scheduler import __version__
 from portfolio_scheduler.cli.accounts import accounts
+from portfolio_scheduler.cli.bench import bench
 from portfolio_scheduler.cli.demo import demo
 from portfolio_scheduler.cli.history import changes, fills, orders
 from portfolio_scheduler.cli.instruments import instruments
@@ -41,6 +42,7 @@ def version() -> None:
 
 app.command()(demo)
 app.command()(simulator)
+app.command()(bench)
 app.command()(migrate)
 app.add_typer(accounts, name="accounts")
 app.add_typer(instruments, name="instruments")

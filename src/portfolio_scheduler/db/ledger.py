@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 from psycopg import sql
 
 from portfolio_scheduler.db.documents import Write, hex_bytes, insert, rows_of, write
@@ -182,29 +183,25 @@ def _fields(record: Struct, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _order_row(fact: OrderSeen) -> dict[str, Any]:
-    return {
-        "broker_order_id": fact.order.broker_order_id,
-        "listed_on": fact.listed_on,
-        **_fields(fact.order, ORDER_FIELDS),
-    }
+    return {**asdict(fact.order), "listed_on": fact.listed_on}
 
 
 def _change_row(fact: OrderChange) -> dict[str, Any]:
-    return {**_fields(fact, CHANGE_FIELDS), "details": fact.details}
+    return asdict(fact)
 
 
 def _fill_row(fact: FillSeen) -> dict[str, Any]:
-    return {**_fields(fact.fill, FILL_FIELDS), "trading_on": fact.trading_on}
+    return {**asdict(fact.fill), "trading_on": fact.trading_on}
 
 
 def _holding_row(fact: HoldingChange) -> dict[str, Any]:
     names = ("trading_on", "quantity_before", "average_price_before", "explanation", "details")
-    return {**_fields(fact.holding, HOLDING_FIELDS), **_fields(fact, names)}
+    return {**asdict(fact.holding), **_fields(fact, names)}
 
 
 def _position_row(fact: PositionChange) -> dict[str, Any]:
     names = ("trading_on", "quantity_before", "gone", "explanation", "details")
-    return {**_fields(fact.position, POSITION_FIELDS), **_fields(fact, names)}
+    return {**asdict(fact.position), **_fields(fact, names)}
 
 
 def _event_row(fact: Event) -> dict[str, Any]:
@@ -212,7 +209,7 @@ def _event_row(fact: Event) -> dict[str, Any]:
 
 
 def _snapshot_row(fact: Snapshot) -> dict[str, Any]:
-    return _fields(fact, Snapshot.__struct_fields__)
+    return asdict(fact)
 
 
 def _rereading_row(fact: Rereading) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """The derived tables: what we know of an account now. Loaded for `diff`, saved after `fold`, rebuilt from the facts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import asdict
 
 from portfolio_scheduler.db.documents import Write, read, rows_of, upsert, write
 from portfolio_scheduler.db.ledger import HOLDING_FIELDS, ORDER_FIELDS, POSITION_FIELDS
@@ -34,7 +35,7 @@ SELECT json_build_object(
     FROM current_orders o WHERE o.account_id = %(account)s
         AND (o.listed_on = %(day)s OR o.broker_order_id = ANY(%(orders)s))),
   'fills', (SELECT json_agg(to_json(f)) FROM effective_order_fills f
-    WHERE f.account_id = %(account)s AND f.broker_order_id = ANY(%(orders)s)),
+    WHERE f.account_id = %(account)s AND f.broker_order_id = ANY(%(filled)s)),
   'holdings', (SELECT json_agg(json_build_object('holding', to_json(h), 'changed_on', h.changed_on,
         'last_seq', h.last_seq) ORDER BY h.isin) FROM real_holdings h WHERE h.account_id = %(account)s),
   'positions', (SELECT json_agg(json_build_object('position', to_json(p), 'trading_on', p.trading_on,
@@ -46,12 +47,22 @@ SELECT json_build_object(
 """
 
 
-async def load(tx: Tx, account_id: UUID, order_ids: Sequence[str], trading_on: date) -> State:
-    """The part of the account's state that a statement with these orders can touch."""
+async def load(
+    tx: Tx, account_id: UUID, order_ids: Collection[str], trading_on: date, fills_of: Collection[str] | None = None
+) -> State:
+    """The part of the account's state that a statement with these orders can touch.
+
+    `fills_of` are the orders whose executions the statement brings; None means all of them.
+    """
     loaded = await read(
         tx,
         _LOAD,
-        {"account": account_id, "orders": list(order_ids), "day": trading_on},
+        {
+            "account": account_id,
+            "orders": list(order_ids),
+            "filled": list(order_ids if fills_of is None else fills_of),
+            "day": trading_on,
+        },
         _decoder,
     )
     return State(
@@ -144,11 +155,10 @@ def _order_row(account_id: UUID, known: KnownOrder) -> dict[str, Any]:
     status, filled = known.regressed or (None, None)
     return {
         "account_id": account_id,
-        "broker_order_id": known.order.broker_order_id,
         "regressed_status": status,
         "regressed_filled": filled,
         **_fields(known, ("first_seq", "last_seq", "listed_on", "fills_quantity", "fills_value")),
-        **_fields(known.order, ORDER_FIELDS),
+        **asdict(known.order),
     }
 
 
@@ -157,7 +167,7 @@ def _holding_row(account_id: UUID, known: KnownHolding) -> dict[str, Any]:
         "account_id": account_id,
         "last_seq": known.last_seq,
         "changed_on": known.changed_on,
-        **_fields(known.holding, HOLDING_FIELDS),
+        **asdict(known.holding),
     }
 
 
@@ -166,7 +176,7 @@ def _position_row(account_id: UUID, known: KnownPosition) -> dict[str, Any]:
         "account_id": account_id,
         "last_seq": known.last_seq,
         "trading_on": known.trading_on,
-        **_fields(known.position, POSITION_FIELDS),
+        **asdict(known.position),
     }
 
 

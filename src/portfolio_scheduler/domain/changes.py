@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from portfolio_scheduler.domain.corporate_actions import CorporateAction
 from portfolio_scheduler.domain.money import WIDE, ZERO
@@ -49,6 +49,9 @@ class OrderDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
     trade_on: date | UnsetType | None = UNSET
     trade_raw: str | UnsetType | None = UNSET
     regressed_to: str | UnsetType = UNSET  # REGRESSED: the status the broker now claims
+
+
+NO_DETAILS = OrderDetails()
 
 
 class OrderChange(Struct, frozen=True, kw_only=True):
@@ -217,11 +220,9 @@ def _changed(known: KnownOrder, change: OrderChange, seq: int) -> KnownOrder:
         claimed = change.details.regressed_to
         assert claimed is not UNSET
         return replace(known, last_seq=seq, regressed=(claimed, change.filled_after))
-    extra = {
-        name: value
-        for name in change.details.__struct_fields__
-        if (value := getattr(change.details, name)) is not UNSET
-    }
+    extra = {}
+    if change.details != NO_DETAILS:
+        extra = {name: value for name, value in asdict(change.details).items() if value is not UNSET}
     order = replace(
         known.order,
         status=change.status_after,

@@ -77,6 +77,8 @@ def _diff_order(state: State, order: Order, moment: Moment) -> Iterator[OrderFac
     if known is None:
         yield OrderSeen(order=order, listed_on=moment.trading_on)
         yield from first_steps(order, moment.trading_on)
+    elif known.order == order and known.regressed is None:
+        return  # by far the most frequent case
     elif conflict := _conflict(known.order, order):
         yield _event("QUARANTINED", order_section(order), order.broker_order_id, moment, conflict)
     else:
@@ -241,9 +243,11 @@ def diff_fills(
     """New executions. `orders` are the orders as they stand after `diff_orders`; `isins` go by symbol."""
     if not statement.applies("fills"):
         return
-    others = {order.broker_order_id for order in statement.orders if _is_another(state, order)}
+    by_order = _by_order(statement.fills)
+    listed = (order for order in statement.orders if order.broker_order_id in by_order)
+    others = {order.broker_order_id for order in listed if _is_another(state, order)}
     stood_in = {broker_order_id for (broker_order_id, _), fill in state.fills.items() if fill.synthetic}
-    for broker_order_id, fills in _by_order(statement.fills).items():
+    for broker_order_id, fills in by_order.items():
         if broker_order_id in orders and broker_order_id not in others:
             told = [_as_one(fills)] if broker_order_id in stood_in else fills
             yield from _diff_fills_of(state, orders[broker_order_id], told, moment, isins)

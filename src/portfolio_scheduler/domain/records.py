@@ -256,6 +256,23 @@ class Statement(Struct, frozen=True, kw_only=True):
     flags: tuple[str, ...] = ()  # unknown words and odd records, as "section:field:word"
     quarantined: tuple[dict[str, str], ...] = ()  # records that could not be used, each with its reason
 
+    def joined(self, other: "Statement") -> "Statement":
+        """Two statements of the same moment, each about sections of its own, as one."""
+        return Statement(
+            observed_at=self.observed_at,
+            owner=self.owner or other.owner,
+            holdings=self.holdings + other.holdings,
+            positions=self.positions + other.positions,
+            orders=self.orders + other.orders,
+            fills=self.fills + other.fills,
+            margin=self.margin or other.margin,
+            prices=self.prices + other.prices,
+            sections=self.sections | other.sections,
+            digests=self.digests | other.digests,
+            flags=tuple(sorted({*self.flags, *other.flags})),
+            quarantined=self.quarantined + other.quarantined,
+        )
+
     def ok(self, section: str) -> bool:
         result = self.sections.get(section)
         return result is not None and result.outcome is Outcome.OK

@@ -141,19 +141,36 @@ async def run(app: App, account: Account, claim: Claim) -> Report:
         return _report(account, claim, result)
 
 
+class Gathered(Struct, frozen=True, kw_only=True):
+    """What the network brought. What was read first is understood already: it decided what to ask last."""
+
+    said: Statement  # by the answers of the book
+    book: Fetched
+    last: Fetched  # executions and prices
+
+    @property
+    def whole(self) -> Fetched:
+        return Fetched(answers=self.book.answers + self.last.answers, sections=self.book.sections | self.last.sections)
+
+
 async def _sync(app: App, account: Account, claim: Claim) -> Result:
     broker = app.brokers[account.broker]
     observed_at = app.clock.now()
     trading_on = app.calendar.trading_on(observed_at)
     await mark_lost_days(app, account, claim, observed_at, trading_on)
-    fetched = await _fetch(app, account, claim, broker, observed_at, trading_on)
-    if ist_date(app.clock.now()) > ist_date(observed_at):  # read across midnight: its lists may be the new day's
+    gathered = await _fetch(app, account, claim, broker, observed_at, trading_on)
+    whole, last = gathered.whole, gathered.last
+    rolled = ist_date(app.clock.now()) > ist_date(observed_at)  # read across midnight: its lists may be the new day's
+    if rolled:
         observed_at = app.clock.now()
         trading_on = app.calendar.trading_on(observed_at)
-    await _keep(app, claim, fetched, observed_at, trading_on)
-    statement = broker.parse(fetched.answers, fetched.sections, observed_at, trading_on)
+    await _keep(app, claim, whole, observed_at, trading_on)
+    if rolled:
+        statement = broker.parse(whole.answers, whole.sections, observed_at, trading_on)
+    else:
+        statement = gathered.said.joined(broker.parse(last.answers, last.sections, observed_at, trading_on))
     check_identity(account, statement)
-    return await _apply(app, account, claim, statement, trading_on)
+    return await apply(app, account, claim, statement, trading_on)
 
 
 # ── gather: the network, no transaction open ────────────────────────────────────────────────────────────────────────
@@ -161,7 +178,7 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
 
 async def _fetch(
     app: App, account: Account, claim: Claim, broker: Broker, observed_at: datetime, trading_on: date
-) -> Fetched:
+) -> Gathered:
     """All the broker says. What to ask last (executions, prices) follows from what it said first."""
     credentials, token = unsealed(app, account)
     async with broker.open(credentials, token, app.clock) as session:
@@ -173,16 +190,15 @@ async def _fetch(
             priced = await _fetch_last("prices", session.fetch_prices(wanted))
         finally:
             await _keep_token(app, account, session, token)
-    return Fetched(
-        answers=(*book.answers, *fills.answers, *priced.answers),
-        sections=book.sections | fills.sections | priced.sections,
-    )
+    last = Fetched(answers=fills.answers + priced.answers, sections=fills.sections | priced.sections)
+    return Gathered(said=said, book=book, last=last)
 
 
 async def _asked_next(
     app: App, account: Account, said: Statement, observed_at: datetime, trading_on: date, tx: Tx
 ) -> tuple[State, list[Instrument]]:
-    known = await state.load(tx, account.id, [order.broker_order_id for order in said.orders], trading_on)
+    ids = [order.broker_order_id for order in said.orders]
+    known = await state.load(tx, account.id, ids, trading_on, fills_of=())
     return known, await _unpriced(app, tx, said, known, observed_at, trading_on)
 
 
@@ -299,7 +315,7 @@ def check_identity(account: Account, statement: Statement) -> None:
 # ── decide and apply: pure functions inside one transaction ─────────────────────────────────────────────────────────
 
 
-async def _apply(app: App, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
+async def apply(app: App, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
     """Write all of it or nothing."""
     written: list[Result] = []
 
@@ -331,8 +347,9 @@ async def _again(app: App, work: Callable[[Tx], Awaitable[T]]) -> T:
 
 async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
     head = await ledger.lock(tx, account.id, claim.fence)
-    ids = {order.broker_order_id for order in statement.orders} | {fill.broker_order_id for fill in statement.fills}
-    known = await state.load(tx, account.id, sorted(ids), trading_on)
+    filled = {fill.broker_order_id for fill in statement.fills}
+    ids = filled | {order.broker_order_id for order in statement.orders}
+    known = await state.load(tx, account.id, ids, trading_on, fills_of=filled)
     read = await batches.readings(tx, account.id, trading_on)
     moment = await _moment(tx, account, statement, trading_on, read)
 

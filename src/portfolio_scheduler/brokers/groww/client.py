@@ -8,7 +8,7 @@ answer's `request` after "#", which is never sent.
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from functools import partial
@@ -91,19 +91,22 @@ class Groww:
 
     name: ClassVar[str] = "groww"
 
-    def __init__(self, base_url: str = GROWW_URL, policy: Policy | None = None) -> None:
+    def __init__(
+        self, base_url: str = GROWW_URL, policy: Policy | None = None, rates: Mapping[str, Rate] = RATES
+    ) -> None:
         host = re.match(r"https?://(\[[^\]]*\]|[^/:]*)", base_url)
         if base_url.rstrip("/") != GROWW_URL and not (host and is_loopback(host[1].strip("[]"))):
             raise SetupProblem(f"Groww's address must be {GROWW_URL} or on this machine; credentials go nowhere else.")
         self._base_url = base_url
         self._policy = policy
+        self._rates = rates
 
     @asynccontextmanager
     async def open(
         self, credentials: Credentials, token: AccessToken | None, clock: Clock
     ) -> AsyncIterator["GrowwSession"]:
         headers = {"Accept": "application/json", "X-API-VERSION": "1.0"}
-        async with Http(self._base_url, ROUTES, RATES, clock, headers=headers, policy=self._policy) as http:
+        async with Http(self._base_url, ROUTES, self._rates, clock, headers=headers, policy=self._policy) as http:
             yield GrowwSession(http, GrowwLogin(http, credentials, token, clock), clock)
 
     def parse(
