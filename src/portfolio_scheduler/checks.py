@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import date, timedelta
-from decimal import Decimal, localcontext
+from decimal import localcontext
 from uuid import UUID
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from portfolio_scheduler.db.reads import consistency
 from portfolio_scheduler.db.reads.consistency import SHOWN, Day
 from portfolio_scheduler.domain.changes import State
 from portfolio_scheduler.domain.money import ZERO
-from portfolio_scheduler.domain.valuation import EXACT
+from portfolio_scheduler.domain.valuation import EXACT, expected_units
 
 CALENDAR_AHEAD = timedelta(days=30)
 QUEUED_SECONDS = 3600
@@ -137,9 +137,7 @@ def _wrong_quantities(day: Day) -> Iterator[str]:
     """Rule 8: what a line holds is what it held before and what was traded since, unless it says `unexplained`."""
     if day.before is None:
         return
-    expected: dict[str, Decimal] = {line.isin: line.quantity for line in day.before}
-    for trade in day.trades:
-        expected[trade.isin] = expected.get(trade.isin, ZERO) + trade.units
+    expected = expected_units(day.before, day.trades)
     for line in day.lines:
         if line.basis != "unexplained" and line.quantity != expected.get(line.isin, ZERO):
             yield (

@@ -304,6 +304,12 @@ async def kept(tx: Tx, account_id: UUID) -> list[Kept]:
     )
 
 
+async def fences(tx: Tx, account_id: UUID) -> dict[UUID, int]:
+    """The account's batches by the order in which they ran: the higher the later."""
+    cursor = await tx.execute("SELECT id, fence FROM sync_batches WHERE account_id = %s", (account_id,))
+    return dict(await cursor.fetchall())
+
+
 async def find(tx: Tx, reference: str) -> tuple[UUID, UUID]:
     """Id and account of the one batch whose id begins so."""
     cursor = await tx.execute(

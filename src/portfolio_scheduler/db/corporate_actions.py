@@ -18,9 +18,9 @@ _DUE = f"""
 SELECT {_COLUMNS} FROM corporate_actions c
 WHERE c.effective_on BETWEEN %(since)s AND %(until)s
     AND EXISTS (SELECT FROM real_holdings h WHERE h.account_id = %(account)s AND h.isin = c.isin)
-    AND c.effective_on > (SELECT min(g.trading_on) FROM holding_changes g WHERE g.account_id = %(account)s)
+    AND c.effective_on > (SELECT min(g.trading_on) FROM effective_holding_changes g WHERE g.account_id = %(account)s)
     AND NOT EXISTS (
-        SELECT FROM holding_changes g WHERE g.account_id = %(account)s AND g.explanation = 'corporate_action'
+        SELECT FROM effective_holding_changes g WHERE g.account_id = %(account)s AND g.explanation = 'corporate_action'
             AND (g.details ->> 'isin', g.details ->> 'new_isin', g.details ->> 'action', g.details ->> 'effective_on')
                 = (c.isin, c.new_isin, c.kind, c.effective_on::text)
             AND g.details ->> 'effect' IN ('turned', 'arrived'))
@@ -33,6 +33,16 @@ async def due(tx: Tx, account_id: UUID, read_on: date | None, until_on: date) ->
     if read_on is None:
         return ()
     cursor = await tx.execute(_DUE, {"account": account_id, "since": read_on - WAITS, "until": until_on})
+    return tuple(await _actions(cursor))
+
+
+async def of_account(tx: Tx, account_id: UUID) -> tuple[CorporateAction, ...]:
+    """All linked actions of what the account ever held, oldest first."""
+    cursor = await tx.execute(
+        f"SELECT {_COLUMNS} FROM corporate_actions c WHERE isin IN (SELECT isin FROM holding_changes "  # noqa: S608 - constants
+        "WHERE account_id = %s) ORDER BY effective_on, isin",
+        (account_id,),
+    )
     return tuple(await _actions(cursor))
 
 

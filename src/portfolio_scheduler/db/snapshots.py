@@ -1,6 +1,7 @@
 """Snapshots: the last one before a day, and the newest revision of a day. Written through the ledger only."""
 
 from datetime import date, datetime
+from typing import LiteralString
 from uuid import UUID
 
 import msgspec
@@ -25,10 +26,14 @@ class Context(Struct, frozen=True, kw_only=True):
 
 _decoder = msgspec.json.Decoder(Context)
 
-_CONTEXT = """
+# The fence of the reading that a snapshot `s` stands for: what was known then are the facts of batches up to it.
+# Numbers would not say it: a correction has a new number in an old batch, and a revaluation has a batch of its own.
+STATE_FENCE: LiteralString = """(SELECT r.fence FROM portfolio_snapshots o JOIN sync_batches r ON r.id = o.batch_id
+    WHERE o.account_id = s.account_id AND o.seq = coalesce((s.details -> 'state_seq' ->> 0)::bigint, s.seq))"""
+
+_CONTEXT: LiteralString = """
 WITH before AS (
-    SELECT trading_on, holdings_value, lines, coalesce((details -> 'state_seq' ->> 0)::bigint, seq) AS state_seq
-    FROM portfolio_snapshots
+    SELECT trading_on, holdings_value, lines, {fence} AS fence FROM portfolio_snapshots s
     WHERE account_id = %(account)s AND trading_on < %(day)s
     ORDER BY trading_on DESC, revision DESC LIMIT 1
 )
@@ -37,9 +42,9 @@ SELECT json_build_object(
             'lines', b.lines, 'movements', (SELECT coalesce(json_agg(json_build_object('isin', h.isin,
                 'units', h.quantity - h.quantity_before, 'explanation', h.explanation, 'details', h.details)
                 ORDER BY h.seq), '[]')
-            FROM holding_changes h WHERE h.account_id = %(account)s AND h.seq > b.state_seq
-            AND h.trading_on <= %(day)s AND h.explanation IN ('corporate_action', 'transferred')
-            AND h.corrects_seq IS NULL)) FROM before b),
+            FROM effective_holding_changes h JOIN sync_batches r ON r.id = h.batch_id
+            WHERE h.account_id = %(account)s AND r.fence > b.fence AND h.trading_on >= b.trading_on
+            AND h.trading_on <= %(day)s AND h.explanation IN ('corporate_action', 'transferred'))) FROM before b),
     'latest', (SELECT to_json(s) FROM portfolio_snapshots s
         WHERE s.account_id = %(account)s AND s.trading_on = %(day)s ORDER BY s.revision DESC LIMIT 1),
     'orders_count', (SELECT count(*) FROM effective_order_history
@@ -54,7 +59,7 @@ SELECT json_build_object(
         AND f.trading_on > coalesce((SELECT trading_on FROM before), %(day)s::date - 1) AND f.trading_on <= %(day)s
         AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL'))
 )::text
-"""
+""".replace("{fence}", STATE_FENCE)
 
 
 async def context(tx: Tx, account_id: UUID, trading_on: date) -> Context:
@@ -88,7 +93,8 @@ class DayToValue(Struct, frozen=True, kw_only=True):
 
     account_id: UUID
     trading_on: date
-    state_seq: int  # the fact up to which it knew the account
+    state_seq: int  # the snapshot it goes back to
+    fence: int  # of the batch up to which it knew the account
     read_at: datetime  # when the reading was made that it stands for
     is_outdated: bool  # a line has no price, or an older one than is known now
 
@@ -112,8 +118,9 @@ async def days_to_value(tx: Tx, since_on: date) -> list[DayToValue]:
                         OR (c.priced_on = l.priced_on AND c.source = l.source AND c.price <> l.price))) AS is_outdated
                 FROM newest n
             )
-            SELECT c.account_id, c.trading_on, c.state_seq, o.observed_at AS read_at, c.is_outdated
+            SELECT c.account_id, c.trading_on, c.state_seq, b.fence, o.observed_at AS read_at, c.is_outdated
             FROM compared c JOIN portfolio_snapshots o ON (o.account_id, o.seq) = (c.account_id, c.state_seq)
+            JOIN sync_batches b ON b.id = o.batch_id
             WHERE c.account_id IN (SELECT account_id FROM compared WHERE is_outdated)
             ORDER BY c.account_id, c.trading_on
             """,

@@ -232,6 +232,11 @@ def _expected(book: Book, before: Before | None, trades: Sequence[Trade]) -> dic
     """What each ISIN should come to by what was held before and traded since; None before the first snapshot."""
     if before is None:
         return {holding.isin: holding.quantity for holding in book.holdings} if book.read_late else None
+    return expected_units(before, trades)
+
+
+def expected_units(before: Before, trades: Sequence[Trade]) -> dict[str, Decimal]:
+    """What each ISIN comes to by what was held before, made of by corporate actions, traded and moved since."""
     carried = carried_over(before, trades)
     expected = {isin: stood.quantity for isin, stood in carried.stood.items()}
     for isin, units in (*((trade.isin, trade.units) for trade in carried.trades), *carried.arrived.items()):

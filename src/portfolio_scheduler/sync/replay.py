@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from portfolio_scheduler.app import App
-from portfolio_scheduler.db import accounts, batches, ledger, prices, snapshots
+from portfolio_scheduler.db import accounts, batches, corporate_actions, ledger, prices, snapshots
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim, Kept, Result
 from portfolio_scheduler.db.ledger import Batch, Entry, Head, Recorded, Rereading
@@ -111,11 +111,12 @@ async def _replay(app: App, account: Account, claim: Claim, batch_id: UUID | Non
     async with transaction(app.pool) as tx:
         history = await batches.kept(tx, account.id)
         recorded = await ledger.load_changes(tx, account.id)
+        actions = await corporate_actions.of_account(tx, account.id)
     first = _first(history, batch_id, since_on)
     by_batch: dict[UUID, list[Recorded]] = {}
     for one in recorded:
         by_batch.setdefault(one.batch_id, []).append(one)
-    before, now, found = Telling(), Telling(), Difference()
+    before, now, found = Telling(actions), Telling(actions), Difference()
     for number, kept in enumerate(history):
         facts = by_batch.pop(kept.id, [])
         changes, reading = [one.change for one in facts], _reading(kept)
@@ -297,6 +298,7 @@ def _day_end(kept: Kept, telling: Telling, margin: Any) -> DayEnd:
         state=telling.state,
         margin=margin or telling.readings(kept.trading_on).margin,
         executions=tuple(telling.executions),
+        movements=tuple(telling.movements),
     )
 
 

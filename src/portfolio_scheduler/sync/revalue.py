@@ -59,11 +59,12 @@ async def _revalue_account(app: App, account_id: UUID, days: Sequence[DayToValue
         head = await ledger.lock(tx, account_id, claim.fence)
         batch = Batch(claim.id, now, {})
         changes = await ledger.load_changes(tx, account_id, of=("holding_changes", "position_changes"))
+        fences = await batches.fences(tx, account_id)
         revised: list[date] = []
         for day in days:
             follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
             if day.is_outdated or follows:
-                known = ledger.folded([one for one in changes if one.seq <= day.state_seq], State())
+                known = ledger.folded([one for one in changes if fences[one.batch_id] <= day.fence], State())
                 if await _revise(app, tx, head, batch, day, known):
                     revised.append(day.trading_on)
                     head = Head(account_id, head.seq + 1)

@@ -3,7 +3,7 @@
 A replay tells the history twice, as it is recorded and as it is understood now.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -11,8 +11,19 @@ from msgspec import Struct
 
 from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db.batches import Readings
+from portfolio_scheduler.db.corporate_actions import WAITS
 from portfolio_scheduler.db.snapshots import Context
-from portfolio_scheduler.domain.changes import Change, FillSeen, Moment, OrderChange, OrderSeen, State, fold
+from portfolio_scheduler.domain.changes import (
+    Change,
+    FillSeen,
+    HoldingChange,
+    Moment,
+    OrderChange,
+    OrderSeen,
+    State,
+    fold,
+)
+from portfolio_scheduler.domain.corporate_actions import ARRIVED, TURNED, CorporateAction
 from portfolio_scheduler.domain.line_diff import DELIVERY
 from portfolio_scheduler.domain.records import SIDES, Fill, Margin, Outcome, SectionResult
 from portfolio_scheduler.domain.valuation import Trade
@@ -38,6 +49,7 @@ class DayEnd(Struct, frozen=True, kw_only=True):
     state: State
     margin: Margin | None
     executions: tuple[FillSeen, ...]
+    movements: tuple[HoldingChange, ...] = ()
 
     def counted(self, compared: Context) -> Context:
         """The context of the valuation, with the orders and executions known then."""
@@ -57,7 +69,7 @@ class DayEnd(Struct, frozen=True, kw_only=True):
 
     def says_the_same(self, other: "DayEnd", compared: Context) -> bool:
         """Whether a snapshot of the one is a snapshot of the other, at the same prices."""
-        same_book = self.margin == other.margin and self.book == other.book
+        same_book = (self.margin, self.book, self.movements) == (other.margin, other.book, other.movements)
         return same_book and self.counted(compared) == other.counted(compared)
 
     @property
@@ -74,8 +86,11 @@ class DayEnd(Struct, frozen=True, kw_only=True):
 class Telling:
     """One telling of the history, up to the batch told last."""
 
-    def __init__(self) -> None:
+    def __init__(self, actions: Sequence[CorporateAction] = ()) -> None:
         self.state = State()
+        self.movements: list[HoldingChange] = []
+        self._actions = actions  # linked by now, in their order
+        self._held_since: date | None = None
         self.executions: list[FillSeen] = []
         self._readings: list[Reading] = []
 
@@ -83,6 +98,10 @@ class Telling:
         """The next batch. Numbers do not matter here: nothing is saved from this state."""
         self.state = fold(self.state, ((0, change) for change in changes))
         self.executions += [change for change in changes if isinstance(change, FillSeen)]
+        held = [change for change in changes if isinstance(change, HoldingChange)]
+        self.movements += [change for change in held if change.explanation in {"corporate_action", "transferred"}]
+        days = [change.trading_on for change in held]
+        self._held_since = min([self._held_since, *days] if self._held_since else days, default=None)
         if reading is not None:
             self._readings.append(reading)
 
@@ -99,7 +118,23 @@ class Telling:
                 for seen in self.executions
                 if since is not None and seen.trading_on >= since and seen.fill.isin and _is_delivered(seen.fill)
             ),
+            actions=() if since is None else tuple(self._due(since, ist_date(observed_at))),
         )
+
+    def _due(self, since: date, until: date) -> Iterator[CorporateAction]:
+        """See `db.corporate_actions.due`."""
+        told = ("isin", "new_isin", "action", "effective_on")
+        seen = {
+            tuple(change.details.get(name) for name in told)
+            for change in self.movements
+            if change.explanation == "corporate_action" and change.details.get("effect") in {TURNED, ARRIVED}
+        }
+        for one in self._actions:
+            key = (one.isin, one.new_isin, one.kind.value, one.effective_on.isoformat())
+            began = self._held_since is not None and one.effective_on > self._held_since
+            is_near = since - WAITS <= one.effective_on <= until
+            if is_near and began and one.isin in self.state.holdings and key not in seen:
+                yield one
 
     def readings(self, trading_on: date) -> Readings:
         """What has been read before, for the day and at all. See `db.batches.readings`."""

@@ -14,7 +14,8 @@ from portfolio_scheduler.db.documents import document
 from portfolio_scheduler.db.ledger import FACT_TABLES
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads.rows import rows
-from portfolio_scheduler.domain.valuation import Line
+from portfolio_scheduler.db.snapshots import STATE_FENCE
+from portfolio_scheduler.domain.valuation import Before, Line, Trade
 
 SHOWN = 5  # of what is wrong in the same way, how many are named
 _KEYS = {
@@ -115,13 +116,6 @@ async def unfilled(tx: Tx, account_id: UUID) -> list[Unfilled]:
     return await rows(tx, query, {"account": account_id}, Unfilled)
 
 
-class Unit(Struct, frozen=True, kw_only=True):
-    """Units of an instrument traded for delivery."""
-
-    isin: str
-    units: Decimal
-
-
 class Day(Struct, frozen=True, kw_only=True):
     """The newest snapshot of a day beside the one of the day before, and what was traded in between as known then."""
 
@@ -138,30 +132,39 @@ class Day(Struct, frozen=True, kw_only=True):
     previous_on: date | None
     previous_values: list[Decimal | None]  # of all revisions of the day before
     lines: list[Line]
-    before: list[Line] | None
-    trades: list[Unit]
+    before: Before | None
+    trades: list[Trade]
 
 
 _DAYS: LiteralString = """
 WITH newest AS (
-    SELECT DISTINCT ON (s.trading_on) s.*, b.fence FROM portfolio_snapshots s JOIN sync_batches b ON b.id = s.batch_id
+    SELECT DISTINCT ON (s.trading_on) s.*, {fence} AS fence FROM portfolio_snapshots s
     WHERE s.account_id = %(account)s ORDER BY s.trading_on, s.revision DESC
 ), beside AS (
-    SELECT n.*, lag(lines) OVER (ORDER BY trading_on) AS before, lag(trading_on) OVER (ORDER BY trading_on) AS before_on
-    FROM newest n
+    SELECT n.*, lag(trading_on) OVER d AS before_on, lag(lines) OVER d AS before_lines,
+        lag(fence) OVER d AS before_fence, lag(holdings_value) OVER d AS before_value
+    FROM newest n WINDOW d AS (ORDER BY trading_on)
 ), traded AS (
     SELECT coalesce(f.isin, f.exchange || ':' || f.trading_symbol) AS isin, f.trading_on, b.fence,
-        CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END AS units
+        CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END AS units, f.price, f.seq
     FROM effective_order_fills f JOIN sync_batches b ON b.id = f.batch_id
     WHERE f.account_id = %(account)s AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL')
 )
 SELECT s.*,
     ARRAY(SELECT holdings_value FROM portfolio_snapshots p
         WHERE p.account_id = s.account_id AND p.trading_on = s.previous_on) AS previous_values,
-    (SELECT coalesce(json_agg(json_build_object('isin', t.isin, 'units', t.units)), '[]') FROM traded t
+    CASE WHEN s.before_on IS NOT NULL THEN json_build_object('trading_on', s.before_on,
+        'holdings_value', s.before_value, 'lines', s.before_lines, 'movements', (
+            SELECT coalesce(json_agg(json_build_object('isin', m.isin, 'units', m.quantity - m.quantity_before,
+                'explanation', m.explanation, 'details', m.details) ORDER BY m.seq), '[]')
+            FROM effective_holding_changes m JOIN sync_batches b ON b.id = m.batch_id
+            WHERE m.account_id = s.account_id AND b.fence > s.before_fence AND b.fence <= s.fence
+                AND m.explanation IN ('corporate_action', 'transferred'))) END AS before,
+    (SELECT coalesce(json_agg(json_build_object('isin', t.isin, 'units', t.units, 'traded_on', t.trading_on,
+            'price', t.price) ORDER BY t.seq), '[]') FROM traded t
         WHERE t.trading_on > s.before_on AND t.trading_on <= s.trading_on AND t.fence <= s.fence) AS trades
 FROM beside s ORDER BY s.trading_on
-"""
+""".replace("{fence}", STATE_FENCE)
 
 
 async def days(tx: Tx, account_id: UUID) -> list[Day]:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from portfolio_scheduler.db.past import HOLDING_VALUES, POSITION_VALUES
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads.rows import rows
+from portfolio_scheduler.db.snapshots import STATE_FENCE
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.records import Holding, Position
 from portfolio_scheduler.domain.valuation import Before, Book, Line, PricePoint, Trade, effective_lines, instrument_key
@@ -92,17 +93,18 @@ LEFT JOIN LATERAL (
     ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
 ) r ON true
 LEFT JOIN LATERAL (
-    SELECT p.trading_on, p.holdings_value, p.lines, (
+    SELECT s.trading_on, s.holdings_value, s.lines, (
         SELECT coalesce(json_agg(json_build_object('isin', m.isin, 'units', m.quantity - m.quantity_before,
             'explanation', m.explanation, 'details', m.details) ORDER BY m.seq), '[]')
-        FROM holding_changes m WHERE m.account_id = a.id
-            AND m.seq > coalesce((p.details -> 'state_seq' ->> 0)::bigint, p.seq)
-            AND m.explanation IN ('corporate_action', 'transferred') AND m.corrects_seq IS NULL) AS movements
-    FROM portfolio_snapshots p
-    WHERE p.account_id = a.id AND p.trading_on < r.read_on ORDER BY p.trading_on DESC, p.revision DESC LIMIT 1
+        FROM effective_holding_changes m JOIN sync_batches x ON x.id = m.batch_id
+        WHERE m.account_id = a.id AND x.fence > {fence} AND m.trading_on >= s.trading_on
+            AND (%(until)s::date IS NULL OR m.trading_on <= %(until)s)
+            AND m.explanation IN ('corporate_action', 'transferred')) AS movements
+    FROM portfolio_snapshots s
+    WHERE s.account_id = a.id AND s.trading_on < r.read_on ORDER BY s.trading_on DESC, s.revision DESC LIMIT 1
 ) s ON true
 WHERE a.id = ANY(%(accounts)s) ORDER BY a.created_at, a.id
-"""
+""".replace("{fence}", STATE_FENCE)
 
 
 _NOW: LiteralString = _HELD.replace("{holdings}", "holding_values").replace("{positions}", "position_values")

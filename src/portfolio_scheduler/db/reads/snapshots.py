@@ -10,6 +10,7 @@ from msgspec import Struct
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads.accounts import BatchRow
 from portfolio_scheduler.db.reads.rows import rows
+from portfolio_scheduler.db.snapshots import STATE_FENCE
 
 
 class SnapshotRow(Struct, frozen=True, kw_only=True):
@@ -92,13 +93,13 @@ SELECT to_json(r) AS read, to_json(s) AS snapshot,
         ORDER BY b.id DESC LIMIT 1) AS margin_reason,
     s.seq IS NOT NULL AND EXISTS (
         SELECT FROM (
-            SELECT batch_id FROM holding_changes WHERE account_id = a.id AND seq > s.seq
-            UNION ALL SELECT batch_id FROM position_changes WHERE account_id = a.id AND seq > s.seq
-            UNION ALL SELECT batch_id FROM order_quantity_changes WHERE account_id = a.id AND seq > s.seq
-            UNION ALL SELECT batch_id FROM order_fills WHERE account_id = a.id AND seq > s.seq
+            SELECT batch_id FROM holding_changes WHERE account_id = a.id AND seq > s.state_seq
+            UNION ALL SELECT batch_id FROM position_changes WHERE account_id = a.id AND seq > s.state_seq
+            UNION ALL SELECT batch_id FROM order_quantity_changes WHERE account_id = a.id AND seq > s.state_seq
+            UNION ALL SELECT batch_id FROM order_fills WHERE account_id = a.id AND seq > s.state_seq
         ) c JOIN sync_batches b ON b.id = c.batch_id  -- a correction stands in the place of what it corrects
         WHERE b.standing <> 'late' AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s)
-            AND b.fence > (SELECT fence FROM sync_batches WHERE id = s.batch_id)) AS touched
+            AND b.fence > s.fence) AS touched
 FROM broker_accounts a
 LEFT JOIN LATERAL (
     SELECT b.* FROM effective_batches b
@@ -109,12 +110,14 @@ LEFT JOIN LATERAL (
     ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
 ) r ON true
 LEFT JOIN LATERAL (
-    SELECT p.*, a.label AS account FROM portfolio_snapshots p
-    WHERE p.account_id = a.id AND (%(until)s::date IS NULL OR p.trading_on <= %(until)s)
-    ORDER BY p.trading_on DESC, p.revision DESC LIMIT 1
+    SELECT s.*, a.label AS account, {fence} AS fence,
+        coalesce((s.details -> 'state_seq' ->> 0)::bigint, s.seq) AS state_seq
+    FROM portfolio_snapshots s
+    WHERE s.account_id = a.id AND (%(until)s::date IS NULL OR s.trading_on <= %(until)s)
+    ORDER BY s.trading_on DESC, s.revision DESC LIMIT 1
 ) s ON true
 WHERE a.id = %(account)s
-"""
+""".replace("{fence}", STATE_FENCE)
 
 
 async def basis(tx: Tx, account_id: UUID, *, until_on: date | None = None) -> Basis:
