@@ -25,6 +25,8 @@ AIMED_AT = {
     "memory": 1,
     "size": 1,
     "warm-start": 1,
+    "as-of": 1,
+    "rebuild": 0,
 }
 
 

@@ -90,7 +90,7 @@ async def measure(scale: Scale) -> list[Figure]:
         async with running(settings, StoppedClock(NOW)) as app:
             async with transaction(app.pool) as tx:
                 await prices.save(tx, statements.prices())
-            found = await _model(app)
+            found = await model(app)
             for processes in (1, 2):
                 with Crew(processes, hand, settings) as crew:
                     race = Race(app, crew, processes, scale.of(40, 2), found)
@@ -100,9 +100,9 @@ async def measure(scale: Scale) -> list[Figure]:
     return figures
 
 
-async def _model(app: App) -> Facts:
+async def model(app: App) -> Facts:
     """Lets the engine write one account and keeps what it wrote, for the raw writer."""
-    (account_id,) = await _accounts(app, 1)
+    (account_id,) = await new_accounts(app, 1)
     own, found, seq = Hand(app), {}, 0
     for kind in KINDS:
         await own.claim([account_id], kind)
@@ -124,7 +124,7 @@ class Race:
 
     async def run(self) -> None:
         ours, blind, exact = [
-            [(await _accounts(self.app, self.each),) for _ in range(self.processes)] for _ in range(3)
+            [(await new_accounts(self.app, self.each),) for _ in range(self.processes)] for _ in range(3)
         ]
         for kind in KINDS:
             rows = self.found[kind]
@@ -181,7 +181,7 @@ def _rate(accounts_written: int, seconds: Sequence[float]) -> str:
 _number = count(1)
 
 
-async def _accounts(app: App, how_many: int) -> list[UUID]:
+async def new_accounts(app: App, how_many: int) -> list[UUID]:
     async with transaction(app.pool) as tx:
         return [await _account(tx, f"{next(_number):09d}") for _ in range(how_many)]
 

@@ -7,6 +7,7 @@ from portfolio_scheduler.bench import (
     apply_only,
     end_to_end,
     footprint,
+    long_history,
     place,
     pure,
     simulator_alone,
@@ -18,8 +19,6 @@ from portfolio_scheduler.errors import InvalidInput
 
 Measure = Callable[[Scale], Awaitable[list[Figure]]]
 
-# To come, with the commands they measure: "as-of" (a year back on 20 000 orders, aim ≤ 100 ms) and "rebuild" (of a
-# million facts). Each is a module with `measure`, and a line here.
 MEASURES: dict[str, Measure] = {
     "simulator": simulator_alone.measure,
     "pure": pure.measure,
@@ -29,6 +28,8 @@ MEASURES: dict[str, Measure] = {
     "memory": footprint.measure_memory,
     "size": footprint.measure_size,
     "warm-start": warm_start.measure,
+    "as-of": long_history.measure_as_of,
+    "rebuild": long_history.measure_rebuild,
 }
 
 
