@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import portfolio_scheduler
+from portfolio_scheduler.brokers.groww import instruments
 from portfolio_scheduler.brokers.groww.client import ROUTES, Groww
 from portfolio_scheduler.brokers.http import Http
 
@@ -88,5 +89,12 @@ async def test_a_session_offers_reads_only(account: Account, server: Scripted) -
     public = {name for name in dir(account.session) if not name.startswith("_")}
     assert public == {"token", "mints", "fetch_book", "fetch_fills", "fetch_prices"}
     assert {name for name in dir(Http) if not name.startswith("_")} == {"send"}
-    assert {name for name in dir(Groww) if not name.startswith("_")} == {"name", "open", "parse"}
+    assert {name for name in dir(Groww) if not name.startswith("_")} == {
+        "name", "open", "parse", "fetch_instruments", "parse_instruments",
+    }  # fmt: skip
     assert {request.method for request in server.asked if "/token/" not in request.path} == {"GET"}
+
+
+def test_the_host_of_public_files_is_asked_for_one_file_only() -> None:
+    assert [(route.method, route.path.pattern) for route in instruments.ROUTES] == [("GET", instruments.PATH)]
+    assert instruments.ASSETS_URL == "https://growwapi-assets.groww.in"
