@@ -1,7 +1,7 @@
 """Where an account stands: its last sync and the reasons of what failed, its login, what is missing and what is odd."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, Coverage
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.records import Outcome
 from portfolio_scheduler.errors import InvalidInput
+from portfolio_scheduler.sync.dating import clock_advice
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -122,6 +123,17 @@ def reasons(batch: BatchRow) -> list[str]:
     return found or ([batch.error_text] if batch.error_text else [])
 
 
+def wrong_clock(batch: BatchRow) -> str | None:
+    """What a batch says of this machine's clock, when it was not the broker's."""
+    for held in batch.flags:
+        section, _, rest = held.partition(":")
+        if section == "clock":
+            way, _, length = rest.partition(":")
+            seconds = timedelta(seconds=int(length.partition(" ")[0]))
+            return clock_advice(-seconds if way == "ahead" else seconds)
+    return None
+
+
 def print_status(to: Console, found: Sequence[Standing], findings: Sequence[FindingRow]) -> None:
     """All accounts a line each, then the reasons of what went wrong, then what is odd."""
     columns = (
@@ -154,6 +166,8 @@ def print_status(to: Console, found: Sequence[Standing], findings: Sequence[Find
         if one.last_batch is not None:
             for reason in reasons(one.last_batch):
                 to.print(f"{one.account}: {reason}", soft_wrap=True)
+            if (advice := wrong_clock(one.last_batch)) and not (one.last_batch.error_text or "").endswith(advice):
+                to.print(f"{one.account}: {advice}", soft_wrap=True)
         if one.state == "needs_login":
             to.print(f"{one.account}: the broker does not accept the login; you must act.", soft_wrap=True)
     print_findings(to, findings)

@@ -171,15 +171,19 @@ class Result(Struct, frozen=True, kw_only=True):
     error_text: str | None = None
 
 
-async def finish(tx: Tx, claim: Claim, result: Result, now: datetime) -> None:
-    """Close the batch for good; after this the database refuses any change to it."""
+async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_slot: bool = True) -> None:
+    """Close the batch for good; after this the database refuses any change to it.
+
+    A slot that only a wrong clock had reached is let go, so that its own time may still come.
+    """
     cursor = await tx.execute(
         """
         UPDATE sync_batches SET status = %(status)s, finished_at = greatest(%(now)s, started_at),
             sections = %(sections)s, counts = %(counts)s, flags = %(flags)s, margin = %(margin)s,
             observed_at = coalesce(%(observed_at)s, observed_at), trading_on = coalesce(%(trading_on)s, trading_on),
             standing = coalesce(%(standing)s, standing),
-            error_class = %(error_class)s, error_text = %(error_text)s
+            error_class = %(error_class)s, error_text = %(error_text)s,
+            slot_at = CASE WHEN %(keep_slot)s THEN slot_at END
         WHERE id = %(id)s AND fence = %(fence)s AND status = 'running'
         """,
         {
@@ -196,6 +200,7 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime) -> None:
             "standing": result.standing,
             "error_class": result.error_class,
             "error_text": result.error_text,
+            "keep_slot": keep_slot,
         },
     )
     if cursor.rowcount != 1:

@@ -11,6 +11,7 @@ from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain.records import Owner
 from portfolio_scheduler.errors import BrokerLoginRequired, BrokerUnavailable, InvalidInput, NotFound
+from portfolio_scheduler.sync.dating import clock_advice
 from portfolio_scheduler.sync.run import unsealed
 
 DEFAULT_USER = "owner"
@@ -58,7 +59,12 @@ async def _try(
 ) -> tuple[Owner, AccessToken | None]:
     now = app.clock.now()
     async with app.brokers[broker].open(credentials, token, app.clock) as session:
-        fetched = await session.fetch_book(["owner"])
+        try:
+            fetched = await session.fetch_book(["owner"])
+        except BrokerLoginRequired as error:
+            if advice := clock_advice(session.clock_offset):
+                raise BrokerLoginRequired(f"{error.message} {advice}", call=error.call, status=error.status) from error
+            raise
         minted = session.token
     said = app.brokers[broker].parse(fetched.answers, fetched.sections, now, app.calendar.trading_on(now))
     if said.owner is None:
