@@ -114,6 +114,21 @@ async def _give_up_stale(tx: Tx, account_id: UUID, now: datetime) -> None:
     )
 
 
+async def shut(tx: Tx, account_id: UUID, now: datetime, reason: str) -> UUID | None:
+    """End the account's open batch, if any, and raise the fence: nobody writes for the account any more."""
+    await tx.execute("UPDATE account_heads SET fence = fence + 1 WHERE account_id = %s", (account_id,))
+    cursor = await tx.execute(
+        """
+        UPDATE sync_batches SET status = 'failed', finished_at = greatest(%s, started_at),
+            error_class = 'AccountClosed', error_text = %s
+        WHERE account_id = %s AND status IN ('queued', 'running') RETURNING id
+        """,
+        (now, reason, account_id),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
 async def beat(tx: Tx, claim: Claim) -> None:
     """Say that the worker is alive; a worker that lost its batch is told so."""
     cursor = await tx.execute(

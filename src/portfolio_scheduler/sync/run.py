@@ -62,6 +62,7 @@ from portfolio_scheduler.errors import (
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync.dating import Dated, clock_advice, dated
 from portfolio_scheduler.sync.gaps import mark_lost_days
+from portfolio_scheduler.sync.ownership import checked_open
 from portfolio_scheduler.sync.snapshot import take_snapshot
 
 ATTEMPTS = 6  # of a transaction, over some six seconds: a database restarts in less
@@ -99,10 +100,10 @@ async def sync_account(
 ) -> Report:
     """Open a batch for the account and run it. `Conflict` when one is already running."""
     async with transaction(app.pool) as tx:
-        account = await accounts.load(tx, account_id)
         claim = await batches.start(
             tx, account_id, trigger=trigger, now=app.clock.now(), worker=worker_name(), wanted=wanted
         )
+        account = checked_open(await accounts.load(tx, account_id))  # after the claim, which waits for who closes it
     return await run(app, account, claim)
 
 
