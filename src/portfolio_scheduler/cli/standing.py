@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 from rich.console import Console
 
@@ -43,11 +44,19 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Standing]:
     """Where the accounts stand."""
-    return [_standing(app, row) for row in await reads.standing(tx, account_ids)]
-
-
-def _standing(app: App, row: AccountRow) -> Standing:
+    found = await reads.standing(tx, account_ids)
     now = app.clock.now()
+    kinds = {_slots_of(row): row for row in found}  # most accounts are due together, and looking ahead takes time
+    due = {kind: _next_due(app, row, now) for kind, row in kinds.items()}
+    return [_standing(app, row, now, due[_slots_of(row)]) for row in found]
+
+
+def _slots_of(row: AccountRow) -> tuple[bytes, bool]:
+    """What decides when an account is due."""
+    return msgspec.json.encode(row.schedules), "COMMODITY" in row.segments
+
+
+def _standing(app: App, row: AccountRow, now: datetime, due_at: datetime | None) -> Standing:
     runs = row.state in {"active", "needs_login"}
     return Standing(
         account=row.label,
@@ -60,7 +69,7 @@ def _standing(app: App, row: AccountRow) -> Standing:
         state=row.state,
         segments=row.segments,
         created_at=row.created_at,
-        next_due_at=_next_due(app, row, now) if runs else None,
+        next_due_at=due_at if runs else None,
         complete_on=row.complete_on,
         coverage=row.coverage,
         unread_days=_unread_days(app, row.coverage),

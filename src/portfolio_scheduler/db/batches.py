@@ -132,8 +132,8 @@ async def shut(tx: Tx, account_id: UUID, now: datetime, reason: str) -> UUID | N
 async def beat(tx: Tx, claim: Claim) -> None:
     """Say that the worker is alive; a worker that lost its batch is told so."""
     cursor = await tx.execute(
-        "UPDATE sync_batches SET heartbeat_at = clock_timestamp() WHERE id = %s AND fence = %s AND status = 'running'",
-        (claim.id, claim.fence),
+        "UPDATE sync_batches SET heartbeat_at = clock_timestamp() WHERE account_id = %s AND id = %s AND fence = %s AND status = 'running'",
+        (claim.account_id, claim.account_id, claim.id, claim.fence),
     )
     if cursor.rowcount != 1:
         raise Fenced
@@ -157,7 +157,7 @@ async def save_answers(
     await tx.execute(
         """
         UPDATE sync_batches SET answers = %s::jsonb, fetched = %s, observed_at = %s, trading_on = %s, standing = %s
-        WHERE id = %s AND fence = %s
+        WHERE account_id = %s AND id = %s AND fence = %s
         """,
         (
             document(listed),
@@ -165,6 +165,7 @@ async def save_answers(
             observed_at,
             trading_on,
             standing,
+            claim.account_id,
             claim.id,
             claim.fence,
         ),
@@ -199,9 +200,10 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_sl
             standing = coalesce(%(standing)s, standing),
             error_class = %(error_class)s, error_text = %(error_text)s,
             slot_at = CASE WHEN %(keep_slot)s THEN slot_at END
-        WHERE id = %(id)s AND fence = %(fence)s AND status = 'running'
+        WHERE account_id = %(account)s AND id = %(id)s AND fence = %(fence)s AND status = 'running'
         """,
         {
+            "account": claim.account_id,
             "id": claim.id,
             "fence": claim.fence,
             "now": now,
@@ -225,7 +227,8 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_sl
 async def is_finished(tx: Tx, claim: Claim) -> bool:
     """Whether this very claim has been brought to its end."""
     cursor = await tx.execute(
-        "SELECT FROM sync_batches WHERE id = %s AND fence = %s AND finished_at IS NOT NULL", (claim.id, claim.fence)
+        "SELECT FROM sync_batches WHERE account_id = %s AND id = %s AND fence = %s AND finished_at IS NOT NULL",
+        (claim.account_id, claim.id, claim.fence),
     )
     return cursor.rowcount == 1
 
