@@ -32,6 +32,7 @@ __all__ = ["durable", "simulator", "terminal"]
 SOURCE = Path(__file__).parents[2] / "src" / "portfolio_scheduler"
 ACCOUNTS = 1000
 ORDERS = 1_000_000
+GROWTH = 300  # rows that the acts themselves add to the account
 LARGE = 20_000  # rows; a smaller table may be read whole
 # Rows of each table for every row of the account that is copied; the others get what makes them large enough.
 DEEP = {"order_history", "current_orders", "order_quantity_changes", "order_fills"}
@@ -114,9 +115,9 @@ def whole_scans(found: Plan, large: set[str]) -> Iterator[str]:
         table = node.get("Relation Name")
         if table in large and node["Node Type"] == "Seq Scan" and node["Actual Loops"]:
             yield f"reads all of {table}: {found.statement[:200]}"
-        if table in large and node["Node Type"].startswith("Index") and "Index Cond" not in node:
-            if rows_read(node) > LARGE:
-                yield f"reads all of {table} by {node['Index Name']}: {found.statement[:200]}"
+        by_index = table in large and node["Node Type"].startswith("Index") and "Index Cond" not in node
+        if by_index and rows_read(node) > LARGE:
+            yield f"reads all of {table} by {node['Index Name']}: {found.statement[:200]}"
 
 
 def foreign_rows(found: Plan, large: set[str], most: dict[str, int]) -> Iterator[str]:
@@ -128,7 +129,7 @@ def foreign_rows(found: Plan, large: set[str], most: dict[str, int]) -> Iterator
         led = re.search(r"\b(account_id|id)\b = ", " ".join(_conditions(node, found.nodes)))
         if "Scan" in node["Node Type"] and not led:
             yield f"{table} is not read by account: {found.statement[:200]}"
-        elif rows_read(node) > most[table]:
+        elif rows_read(node) > most[table] + GROWTH:
             yield f"{rows_read(node)} rows of {table}, more than one account has: {found.statement[:200]}"
 
 
@@ -201,8 +202,8 @@ def fill(superuser: str, account_id: str) -> None:
         connection.execute("INSERT INTO copies VALUES (%s, 0)", [account_id])
         for table, columns in _tenant_tables(connection):
             _copy(connection, table, columns, account_id)
-        prices = f"""INSERT INTO closing_prices SELECT 'INE' || lpad(n::text, 9, '0'), date '2025-01-01' + d, 'ltp', 100,
-            timestamptz '2025-01-01 10:30+00' + make_interval(days => d), 'NSE', 'CASH', 'S' || n
+        prices = f"""INSERT INTO closing_prices SELECT 'INE' || lpad(n::text, 9, '0'), date '2025-01-01' + d, 'ltp',
+            100, timestamptz '2025-01-01 10:30+00' + make_interval(days => d), 'NSE', 'CASH', 'S' || n
             FROM generate_series(1, 200) n, generate_series(1, {LARGE // 100}) d"""
         connection.execute(prices)  # type: ignore[arg-type]
         connection.execute("UPDATE account_heads SET seq = 100000000")
@@ -349,7 +350,7 @@ def scan(kind: str, **rest: Any) -> Plan:
     [
         scan("Seq Scan"),
         scan("Index Scan", **{"Index Cond": "(trading_symbol = 'INFY')", "Index Name": "x"}),
-        scan("Index Scan", **{"Index Cond": "(account_id = $1)", "Rows Removed by Filter": 1001}),
+        scan("Index Scan", **{"Index Cond": "(account_id = $1)", "Rows Removed by Filter": 2001}),
     ],
 )
 def test_a_plan_that_reads_other_accounts_is_caught(twin: Plan) -> None:

@@ -132,8 +132,11 @@ async def shut(tx: Tx, account_id: UUID, now: datetime, reason: str) -> UUID | N
 async def beat(tx: Tx, claim: Claim) -> None:
     """Say that the worker is alive; a worker that lost its batch is told so."""
     cursor = await tx.execute(
-        "UPDATE sync_batches SET heartbeat_at = clock_timestamp() WHERE account_id = %s AND id = %s AND fence = %s AND status = 'running'",
-        (claim.account_id, claim.account_id, claim.id, claim.fence),
+        """
+        UPDATE sync_batches SET heartbeat_at = clock_timestamp()
+        WHERE account_id = %s AND id = %s AND fence = %s AND status = 'running'
+        """,
+        (claim.account_id, claim.id, claim.fence),
     )
     if cursor.rowcount != 1:
         raise Fenced
