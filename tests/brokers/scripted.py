@@ -23,6 +23,7 @@ class Scripted:
         self.bodies: list[bytes] = []
         self.tokens = 0
         self.url = ""
+        self.date = ""  # of every answer, as in HTTP; empty is no date at all
         self.on("/token/api/access", self.mint)
         self.on("/user/detail", {"ucc": "900001", "vendor_user_id": "v-1", "active_segments": ["CASH", "FNO"]})
         self.on("/holdings/user", {"holdings": []})
@@ -46,6 +47,12 @@ class Scripted:
         return web.json_response({"token": token, "expiry": "2026-04-25T06:00:00", "isActive": True})
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        response = await self.response(request)
+        if not response.prepared:
+            response.headers.setdefault("Date", self.date)
+        return response
+
+    async def response(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request)
         self.bodies.append(await request.read())
         path = request.path.removeprefix("/v1")

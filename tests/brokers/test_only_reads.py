@@ -87,7 +87,7 @@ def test_the_list_holds_reads_and_the_mint() -> None:
 async def test_a_session_offers_reads_only(account: Account, server: Scripted) -> None:
     await account.book()
     public = {name for name in dir(account.session) if not name.startswith("_")}
-    assert public == {"token", "mints", "fetch_book", "fetch_fills", "fetch_prices"}
+    assert public == {"token", "mints", "clock_offset", "fetch_book", "fetch_fills", "fetch_prices"}
     assert {name for name in dir(Http) if not name.startswith("_")} == {"send"}
     assert {name for name in dir(Groww) if not name.startswith("_")} == {
         "name", "open", "parse", "fetch_instruments", "parse_instruments",

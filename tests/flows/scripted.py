@@ -61,6 +61,7 @@ class ScriptedBroker:
 
 class ScriptedSession:
     token = None
+    clock_offset = None  # a broker without a clock
 
     def __init__(self, broker: ScriptedBroker) -> None:
         self._broker = broker

@@ -5,7 +5,7 @@ One `BrokerSession` serves one account: its own HTTP client, token and rate budg
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import BinaryIO, ClassVar, Protocol
 
 from msgspec import Struct
@@ -50,6 +50,11 @@ class BrokerSession(Protocol):
     @property
     def mints(self) -> int:
         """How many tokens this session has asked for (at most two)."""
+        ...
+
+    @property
+    def clock_offset(self) -> timedelta | None:
+        """How far the broker's clock is ahead of ours, by the answers so far; None before the first."""
         ...
 
     async def fetch_book(self, sections: Collection[str] | None) -> Fetched:

@@ -10,7 +10,7 @@ import re
 import ssl
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from types import TracebackType
@@ -91,6 +91,7 @@ class Http:
         self._headers = {"Accept-Encoding": "gzip", "User-Agent": "portfolio-scheduler", **headers}
         self._session: aiohttp.ClientSession | None = None
         self._given_up_until = float("-inf")  # a throttled account is left alone until then
+        self.clock_offset: timedelta | None = None  # the broker's clock minus ours, by the Date of its answers
         self._log = logger()
 
     def __repr__(self) -> str:
@@ -214,6 +215,7 @@ class Http:
                 method, url, headers=headers, data=body, allow_redirects=False
             ) as response:
                 status = response.status
+                self._compare_clocks(response.headers.get("Date"))
                 if 300 <= status < 400:
                     raise BrokerAnswerUnknown(
                         f"The broker answered {call} with a redirect, which is never followed.",
@@ -236,6 +238,15 @@ class Http:
         if isinstance(problem, BrokerThrottled):
             problem.retry_after_seconds = retry_after_seconds(retry_after, self._clock.now())
         return Reply(status=status, body=content, problem=problem)
+
+    def _compare_clocks(self, header: str | None) -> None:
+        """The smallest difference counts: a wrong clock shows in every answer, one out of a cache only in itself."""
+        at = http_date(header)
+        if at is None:
+            return
+        offset = at - self._clock.now()
+        if self.clock_offset is None or abs(offset) < abs(self.clock_offset):
+            self.clock_offset = offset
 
     async def _read(self, response: aiohttp.ClientResponse, call: str) -> bytes:
         """The body, unpacked, never more than the limit in memory."""
@@ -331,9 +342,15 @@ def retry_after_seconds(header: str | None, now: datetime) -> float | None:
     text = header.strip()
     if text.isascii() and text.isdigit() and len(text) <= 9:
         return float(text) or None
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    seconds = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
+    at = http_date(text)
+    seconds = (at - now).total_seconds() if at else 0
     return seconds if seconds > 0 else None
+
+
+def http_date(header: str | None) -> datetime | None:
+    """The instant of a Date or Retry-After header; None for garbage."""
+    try:
+        at = parsedate_to_datetime(header or "")
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

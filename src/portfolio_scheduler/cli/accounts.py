@@ -11,6 +11,9 @@ from portfolio_scheduler.domain.records import Login
 from portfolio_scheduler.errors import BrokerError, InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from uuid import UUID
+
     from portfolio_scheduler.app import App
     from portfolio_scheduler.brokers.broker import Credentials
     from portfolio_scheduler.cli.standing import Standing
@@ -82,6 +85,97 @@ async def _connect(app: "App", broker: str, label: str, credentials: "Credential
     from portfolio_scheduler.sync.connect import connect
 
     return await connect(app, broker=broker, label=label, credentials=credentials)
+
+
+@accounts.command()
+def login(
+    account: OneAccount,
+    method: Annotated[
+        Login | None, typer.Option("--login", help="totp, approval or token. Left out: as it was.")
+    ] = None,
+    secrets_file: Annotated[
+        Path | None, typer.Option(help="Read the secrets from this file, a line each in the order asked for.")
+    ] = None,
+    stdin: Annotated[bool, typer.Option("--stdin", help="Read the secrets from stdin, a line each.")] = False,
+) -> None:
+    """Give an account new secrets. They are tried first; those of another broker account are refused."""
+    from portfolio_scheduler.cli.render import ist_time
+
+    if method is None:
+        method = Login(run(lambda app: _open_account(app, account)).login)
+    credentials = _asked(method, secrets_file, stdin=stdin)
+    changed = run(lambda app: _change_login(app, account, credentials))
+    until = f", valid until {ist_time(changed.token_expires_at)}" if changed.token_expires_at else ""
+    typer.echo(f"{changed.label}: the new login ({changed.login}) works and is saved{until}.")
+
+
+async def _open_account(app: "App", account: str) -> "Account":
+    from portfolio_scheduler.sync.ownership import checked_open
+
+    [one] = await chosen(app, account)
+    return checked_open(one)
+
+
+async def _change_login(app: "App", account: str, credentials: "Credentials") -> "Account":
+    from portfolio_scheduler.sync.connect import change_login
+
+    return await change_login(app, await _open_account(app, account), credentials)
+
+
+@accounts.command()
+def pause(account: OneAccount) -> None:
+    """Stop an account's schedule until it is resumed. Days that pass meanwhile cannot be read later."""
+    from portfolio_scheduler.sync import ownership
+
+    label, done = run(lambda app: _switched(app, account, ownership.pause))
+    typer.echo(f"{label}: paused; its days are not read until `accounts resume`." if done else f"{label}: is paused.")
+
+
+@accounts.command()
+def resume(account: OneAccount) -> None:
+    """Take an account's schedule up again."""
+    from portfolio_scheduler.sync import ownership
+
+    label, done = run(lambda app: _switched(app, account, ownership.resume))
+    typer.echo(f"{label}: resumed." if done else f"{label}: is not paused.")
+
+
+async def _switched(app: "App", account: str, switch: "Callable[[App, UUID], Awaitable[bool]]") -> tuple[str, bool]:
+    one = await _open_account(app, account)
+    return one.label, await switch(app, one.id)
+
+
+@accounts.command()
+def remove(
+    account: OneAccount,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Needed where there is no terminal.")] = False,
+) -> None:
+    """Close an account: its secrets are destroyed and its schedule stops; its history is kept and stays readable."""
+    one = run(lambda app: _open_account(app, account))
+    if not yes:
+        _confirmed(one)
+    ended = run(lambda app: _close(app, one.id))
+    batch = f" Batch {ended}, which was open, has been ended." if ended else ""
+    typer.echo(
+        f"Removed {one.label!r}: its secrets are destroyed, nothing is read any more.{batch} Its history stays: "
+        f"portfolio-scheduler accounts show {one.id}"
+    )
+
+
+def _confirmed(account: "Account") -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInput("Removing an account cannot be undone. Give --yes to do it without being asked.")
+    typer.confirm(
+        f"Destroy the secrets of {account.label!r} ({account.broker} {account.ucc}) and stop reading it for ever? Its "
+        "history is kept.",
+        abort=True,
+    )
+
+
+async def _close(app: "App", account_id: "UUID") -> "UUID | None":
+    from portfolio_scheduler.sync import ownership
+
+    return await ownership.close(app, account_id)
 
 
 @accounts.command(name="list")

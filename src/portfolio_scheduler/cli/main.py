@@ -12,6 +12,7 @@ import typer
 from portfolio_scheduler import __version__
 from portfolio_scheduler.cli.accounts import accounts
 from portfolio_scheduler.cli.bench import bench
+from portfolio_scheduler.cli.coverage import coverage
 from portfolio_scheduler.cli.demo import demo
 from portfolio_scheduler.cli.history import changes, fills, orders
 from portfolio_scheduler.cli.instruments import instruments
@@ -47,7 +48,7 @@ app.command()(migrate)
 app.add_typer(accounts, name="accounts")
 app.add_typer(instruments, name="instruments")
 app.add_typer(prices, name="prices")
-for command in (sync, status, summary, holdings, positions, orders, changes, fills, snapshots, checks, replay, rebuild):
+for command in (sync, status, coverage, summary, holdings, positions, orders, changes, fills, snapshots, checks, replay, rebuild):
     app.command()(command)
 app.command("serve")(serve_command)
 app.command("worker")(worker_command)

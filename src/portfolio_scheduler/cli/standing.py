@@ -1,9 +1,10 @@
 """Where an account stands: its last sync and the reasons of what failed, its login, what is missing and what is odd."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 from rich.console import Console
 
@@ -16,6 +17,7 @@ from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, Coverage
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.records import Outcome
 from portfolio_scheduler.errors import InvalidInput
+from portfolio_scheduler.sync.dating import clock_advice
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -42,11 +44,19 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Standing]:
     """Where the accounts stand."""
-    return [_standing(app, row) for row in await reads.standing(tx, account_ids)]
-
-
-def _standing(app: App, row: AccountRow) -> Standing:
+    found = await reads.standing(tx, account_ids)
     now = app.clock.now()
+    kinds = {_slots_of(row): row for row in found}  # most accounts are due together, and looking ahead takes time
+    due = {kind: _next_due(app, row, now) for kind, row in kinds.items()}
+    return [_standing(app, row, now, due[_slots_of(row)]) for row in found]
+
+
+def _slots_of(row: AccountRow) -> tuple[bytes, bool]:
+    """What decides when an account is due."""
+    return msgspec.json.encode(row.schedules), "COMMODITY" in row.segments
+
+
+def _standing(app: App, row: AccountRow, now: datetime, due_at: datetime | None) -> Standing:
     runs = row.state in {"active", "needs_login"}
     return Standing(
         account=row.label,
@@ -59,7 +69,7 @@ def _standing(app: App, row: AccountRow) -> Standing:
         state=row.state,
         segments=row.segments,
         created_at=row.created_at,
-        next_due_at=_next_due(app, row, now) if runs else None,
+        next_due_at=due_at if runs else None,
         complete_on=row.complete_on,
         coverage=row.coverage,
         unread_days=_unread_days(app, row.coverage),
@@ -122,6 +132,17 @@ def reasons(batch: BatchRow) -> list[str]:
     return found or ([batch.error_text] if batch.error_text else [])
 
 
+def wrong_clock(batch: BatchRow) -> str | None:
+    """What a batch says of this machine's clock, when it was not the broker's."""
+    for held in batch.flags:
+        section, _, rest = held.partition(":")
+        if section == "clock":
+            way, _, length = rest.partition(":")
+            seconds = timedelta(seconds=int(length.partition(" ")[0]))
+            return clock_advice(-seconds if way == "ahead" else seconds)
+    return None
+
+
 def print_status(to: Console, found: Sequence[Standing], findings: Sequence[FindingRow]) -> None:
     """All accounts a line each, then the reasons of what went wrong, then what is odd."""
     columns = (
@@ -154,6 +175,8 @@ def print_status(to: Console, found: Sequence[Standing], findings: Sequence[Find
         if one.last_batch is not None:
             for reason in reasons(one.last_batch):
                 to.print(f"{one.account}: {reason}", soft_wrap=True)
+            if (advice := wrong_clock(one.last_batch)) and not (one.last_batch.error_text or "").endswith(advice):
+                to.print(f"{one.account}: {advice}", soft_wrap=True)
         if one.state == "needs_login":
             to.print(f"{one.account}: the broker does not accept the login; you must act.", soft_wrap=True)
     print_findings(to, findings)

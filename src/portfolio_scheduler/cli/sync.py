@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from portfolio_scheduler.cli.syncing import Outcome
 
 AT_ONCE = 4
+ALL_PAUSED = (
+    "All accounts are paused. Name one to read it all the same, or: portfolio-scheduler accounts resume ACCOUNT"
+)
 
 
 def sync(
     accounts: Annotated[
-        list[str] | None, typer.Argument(metavar="[ACCOUNT]...", help="Labels or beginnings of ids. Left out: all.")
+        list[str] | None,
+        typer.Argument(metavar="[ACCOUNT]...", help="Labels or beginnings of ids. Left out: all that are not paused."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All accounts; the same as naming none.")] = False,
     retry: Annotated[
@@ -48,7 +52,11 @@ async def _sync(app: "App", named: "list[str] | list[None]", *, retry: bool, qui
     from portfolio_scheduler.cli.render import progress
     from portfolio_scheduler.cli.syncing import sync_one
 
-    found = {account.id: account for one in named for account in await chosen(app, one)}
+    open_ones = {account.id: account for one in named for account in await chosen(app, one)}
+    found = {id_: one for id_, one in open_ones.items() if named != [None] or one.state != "paused"}
+    if open_ones and not found:
+        typer.echo(ALL_PAUSED, err=True)
+        raise typer.Exit(0)
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def in_turn(account_id: "UUID", bar: "Bar") -> "Outcome":

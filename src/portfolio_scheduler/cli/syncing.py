@@ -6,12 +6,12 @@ from msgspec import Struct
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.cli.render import day, printable
-from portfolio_scheduler.db import batches
+from portfolio_scheduler.db import accounts, batches
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.db.reads.accounts import BatchRow, last_ended
 from portfolio_scheduler.domain import records
-from portfolio_scheduler.errors import Conflict, PortfolioSchedulerError
+from portfolio_scheduler.errors import Conflict, Fenced, PortfolioSchedulerError
 from portfolio_scheduler.sync.run import GOOD, Report, sync_account
 
 RUNNING = "running"  # by another process
@@ -81,6 +81,8 @@ async def sync_one(app: App, account: Account, *, retry: bool) -> Outcome:
         if last is not None and wanted == []:
             return _nothing_missing(account, last)
         return _done(await sync_account(app, account.id, trigger="retry", wanted=wanted))
+    except Fenced as error:
+        return await _fenced(app, account, error)
     except Conflict as error:
         return await _running(app, account, error)
     except PortfolioSchedulerError as error:
@@ -127,6 +129,14 @@ async def _running(app: App, account: Account, error: Conflict) -> Outcome:
         batch_id=str(running.id),
         reason=error.message,
     )
+
+
+async def _fenced(app: App, account: Account, error: Fenced) -> Outcome:
+    async with transaction(app.pool) as tx:
+        now = await accounts.load(tx, account.id)
+    if now.state == "closed":
+        return _failed(account, Conflict("the account was removed meanwhile; nothing was written after that"))
+    return _failed(account, error)
 
 
 def _failed(account: Account, error: PortfolioSchedulerError) -> Outcome:

@@ -107,9 +107,14 @@ async def find(tx: Tx, reference: str) -> Account:
         found = await cursor.fetchall()
     if not found:
         raise NotFound(f"There is no account {reference!r}; `portfolio-scheduler accounts list` shows all.")
-    if len(found) > 1 and (found[0].label == reference) == (found[1].label == reference):
+    if len(found) > 1 and _rank(found[0], reference) == _rank(found[1], reference):
         raise InvalidInput(f"{reference!r} fits more than one account; give its whole id.")
     return found[0]
+
+
+def _rank(account: Account, reference: str) -> tuple[bool, bool]:
+    """Open accounts before closed ones, whose labels may be used again; labels before ids."""
+    return (account.state == "closed", account.label != reference)
 
 
 async def listed(tx: Tx) -> list[Account]:
@@ -132,8 +137,35 @@ async def load(tx: Tx, account_id: UUID) -> Account:
 
 async def save_token(tx: Tx, account_id: UUID, sealed_token: bytes, expires_at: datetime) -> None:
     await tx.execute(
-        "UPDATE broker_accounts SET sealed_token = %s, token_expires_at = %s WHERE id = %s",
+        "UPDATE broker_accounts SET sealed_token = %s, token_expires_at = %s WHERE id = %s AND state <> 'closed'",
         (sealed_token, expires_at, account_id),
+    )
+
+
+async def save_login(tx: Tx, account_id: UUID, login: str, sealed_credentials: bytes) -> None:
+    """New credentials in place of the old ones; their token goes as well."""
+    await tx.execute(
+        """
+        UPDATE broker_accounts SET login = %s, sealed_credentials = %s, sealed_token = NULL, token_expires_at = NULL
+        WHERE id = %s AND state <> 'closed'
+        """,
+        (login, sealed_credentials, account_id),
+    )
+
+
+async def set_state(tx: Tx, account_id: UUID, state: str) -> None:
+    await tx.execute("UPDATE broker_accounts SET state = %s WHERE id = %s AND state <> 'closed'", (state, account_id))
+
+
+async def close(tx: Tx, account_id: UUID) -> None:
+    """For good: the secrets are destroyed, the label and the broker account are free for a new one."""
+    await tx.execute(
+        """
+        UPDATE broker_accounts SET state = 'closed', sealed_credentials = NULL, sealed_token = NULL,
+            token_expires_at = NULL
+        WHERE id = %s
+        """,
+        (account_id,),
     )
 
 

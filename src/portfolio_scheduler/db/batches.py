@@ -114,11 +114,29 @@ async def _give_up_stale(tx: Tx, account_id: UUID, now: datetime) -> None:
     )
 
 
+async def shut(tx: Tx, account_id: UUID, now: datetime, reason: str) -> UUID | None:
+    """End the account's open batch, if any, and raise the fence: nobody writes for the account any more."""
+    await tx.execute("UPDATE account_heads SET fence = fence + 1 WHERE account_id = %s", (account_id,))
+    cursor = await tx.execute(
+        """
+        UPDATE sync_batches SET status = 'failed', finished_at = greatest(%s, started_at),
+            error_class = 'AccountClosed', error_text = %s
+        WHERE account_id = %s AND status IN ('queued', 'running') RETURNING id
+        """,
+        (now, reason, account_id),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
 async def beat(tx: Tx, claim: Claim) -> None:
     """Say that the worker is alive; a worker that lost its batch is told so."""
     cursor = await tx.execute(
-        "UPDATE sync_batches SET heartbeat_at = clock_timestamp() WHERE id = %s AND fence = %s AND status = 'running'",
-        (claim.id, claim.fence),
+        """
+        UPDATE sync_batches SET heartbeat_at = clock_timestamp()
+        WHERE account_id = %s AND id = %s AND fence = %s AND status = 'running'
+        """,
+        (claim.account_id, claim.id, claim.fence),
     )
     if cursor.rowcount != 1:
         raise Fenced
@@ -142,7 +160,7 @@ async def save_answers(
     await tx.execute(
         """
         UPDATE sync_batches SET answers = %s::jsonb, fetched = %s, observed_at = %s, trading_on = %s, standing = %s
-        WHERE id = %s AND fence = %s
+        WHERE account_id = %s AND id = %s AND fence = %s
         """,
         (
             document(listed),
@@ -150,6 +168,7 @@ async def save_answers(
             observed_at,
             trading_on,
             standing,
+            claim.account_id,
             claim.id,
             claim.fence,
         ),
@@ -171,18 +190,23 @@ class Result(Struct, frozen=True, kw_only=True):
     error_text: str | None = None
 
 
-async def finish(tx: Tx, claim: Claim, result: Result, now: datetime) -> None:
-    """Close the batch for good; after this the database refuses any change to it."""
+async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_slot: bool = True) -> None:
+    """Close the batch for good; after this the database refuses any change to it.
+
+    A slot that only a wrong clock had reached is let go, so that its own time may still come.
+    """
     cursor = await tx.execute(
         """
         UPDATE sync_batches SET status = %(status)s, finished_at = greatest(%(now)s, started_at),
             sections = %(sections)s, counts = %(counts)s, flags = %(flags)s, margin = %(margin)s,
             observed_at = coalesce(%(observed_at)s, observed_at), trading_on = coalesce(%(trading_on)s, trading_on),
             standing = coalesce(%(standing)s, standing),
-            error_class = %(error_class)s, error_text = %(error_text)s
-        WHERE id = %(id)s AND fence = %(fence)s AND status = 'running'
+            error_class = %(error_class)s, error_text = %(error_text)s,
+            slot_at = CASE WHEN %(keep_slot)s THEN slot_at END
+        WHERE account_id = %(account)s AND id = %(id)s AND fence = %(fence)s AND status = 'running'
         """,
         {
+            "account": claim.account_id,
             "id": claim.id,
             "fence": claim.fence,
             "now": now,
@@ -196,6 +220,7 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime) -> None:
             "standing": result.standing,
             "error_class": result.error_class,
             "error_text": result.error_text,
+            "keep_slot": keep_slot,
         },
     )
     if cursor.rowcount != 1:
@@ -205,7 +230,8 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime) -> None:
 async def is_finished(tx: Tx, claim: Claim) -> bool:
     """Whether this very claim has been brought to its end."""
     cursor = await tx.execute(
-        "SELECT FROM sync_batches WHERE id = %s AND fence = %s AND finished_at IS NOT NULL", (claim.id, claim.fence)
+        "SELECT FROM sync_batches WHERE account_id = %s AND id = %s AND fence = %s AND finished_at IS NOT NULL",
+        (claim.account_id, claim.id, claim.fence),
     )
     return cursor.rowcount == 1
 

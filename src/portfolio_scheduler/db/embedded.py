@@ -437,8 +437,16 @@ def _restore_passwords(settings: Settings, place: Place) -> None:
         _single_user(place, place.cluster, f"ALTER ROLE {role} PASSWORD '{password}'")
 
 
+def _clear_stale_socket(folder: Path) -> None:
+    """The server does not run, so its socket is left over. PostgreSQL believes the number in the lock file even when it
+    is a zombie's, as after kill -9 in a container whose first process reaps nobody, or another program's by now."""
+    for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _start(place: Place) -> None:
     sockets = _socket_folder(place)
+    _clear_stale_socket(sockets)
     _write_conf(place, place.cluster, sockets)
     cluster = place.cluster
     begin = f"{cluster.name}/start.log"

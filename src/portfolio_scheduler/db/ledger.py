@@ -90,7 +90,7 @@ class Head(Struct, frozen=True):
 class Batch(Struct, frozen=True):
     """What the facts of one reading share."""
 
-    id: UUID
+    id: UUID | None  # None for CONFIG, which the owner did outside of any batch
     observed_at: datetime
     digests: Mapping[str, bytes]  # by section, "order:<id>" or "fills:<order id>"
 
@@ -115,6 +115,15 @@ class Entry(Struct, frozen=True):
     fact: Fact
     batch: Batch
     corrects_seq: int | None = None
+
+
+async def seize(tx: Tx, account_id: UUID) -> Head:
+    """Lock the account's head for what the owner does, whoever syncs meanwhile."""
+    cursor = await tx.execute("SELECT seq FROM account_heads WHERE account_id = %s FOR UPDATE", (account_id,))
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFound(f"There is no account {account_id}.")
+    return Head(account_id, row[0])
 
 
 async def lock(tx: Tx, account_id: UUID, fence: int) -> Head:

@@ -18,6 +18,7 @@ from portfolio_scheduler.db.queue import SYNC_ACCOUNT
 RETRY_AFTER = timedelta(minutes=15)
 RETRY_WITHIN = timedelta(hours=12)  # after that it is a matter for the next slot
 RETRIES = 3
+AHEAD = timedelta(minutes=5)  # planned further into the future than this: the clock has been set back since
 # Repeating these changes nothing: the owner or we must act first. Everything else may have been a passing trouble.
 NEVER_RETRIED = ("BrokerLoginRequired", "BrokerNotEntitled", "BrokerRefused", "SecretUnreadable")
 # The broker has nothing to do with these, so there is nothing to wait for.
@@ -40,17 +41,21 @@ class Due(Struct, frozen=True, kw_only=True):
 
 
 async def idle_accounts(tx: Tx, now: datetime) -> list[Group]:
-    """Accounts that may be due and have no open batch, grouped by what decides their slots."""
+    """Accounts that may be due and have no open batch, grouped by what decides their slots.
+
+    After the clock was set back, `planned_through` lies in the future: then the slots themselves say what was done.
+    """
     async with tx.cursor(row_factory=class_row(Group)) as cursor:
         await cursor.execute(
             """
             SELECT schedules, 'COMMODITY' = ANY(segments) AS commodity, planned_through, array_agg(id) AS account_ids
             FROM broker_accounts a
-            WHERE state IN ('active', 'needs_login') AND planned_through < %s AND NOT EXISTS (
+            WHERE state IN ('active', 'needs_login') AND (planned_through < %(now)s OR planned_through > %(ahead)s)
+                AND NOT EXISTS (
                 SELECT FROM sync_batches b WHERE b.account_id = a.id AND b.status IN ('queued', 'running'))
             GROUP BY schedules, 'COMMODITY' = ANY(segments), planned_through
             """,
-            (now,),
+            {"now": now, "ahead": now + AHEAD},
         )
         return await cursor.fetchall()
 
@@ -74,12 +79,12 @@ async def add_due(tx: Tx, due: Sequence[Due], now: datetime) -> list[UUID]:
     added = [account_id for (account_id,) in await cursor.fetchall()]
     await tx.execute(
         """
-        UPDATE broker_accounts a SET planned_through = %s
-        FROM unnest(%s::uuid[], %s::timestamptz[]) AS due (id, slot_at)
+        UPDATE broker_accounts a SET planned_through = %(now)s
+        FROM unnest(%(ids)s::uuid[], %(slots)s::timestamptz[]) AS due (id, slot_at)
         JOIN sync_batches b ON b.account_id = due.id AND b.slot_at = due.slot_at
-        WHERE a.id = due.id AND a.planned_through < %s
+        WHERE a.id = due.id AND (a.planned_through < %(now)s OR a.planned_through > %(ahead)s)
         """,
-        (now, ids, slots, now),
+        {"now": now, "ahead": now + AHEAD, "ids": ids, "slots": slots},
     )
     return added
 

@@ -1088,7 +1088,7 @@ COMMENT ON VIEW public.effective_batches IS 'view: the attempts to sync, each wi
 CREATE TABLE public.ledger_events (
     account_id uuid NOT NULL,
     seq bigint NOT NULL,
-    batch_id uuid NOT NULL,
+    batch_id uuid,
     observed_at timestamp with time zone NOT NULL,
     payload_digest bytea,
     corrects_seq bigint,
@@ -1097,6 +1097,7 @@ CREATE TABLE public.ledger_events (
     section text NOT NULL,
     subject text NOT NULL,
     details jsonb NOT NULL,
+    CONSTRAINT ledger_events_batch CHECK (((batch_id IS NOT NULL) OR (kind = 'CONFIG'::text))),
     CONSTRAINT ledger_events_check CHECK ((corrects_seq < seq)),
     CONSTRAINT ledger_events_corrects CHECK (((kind <> 'CORRECTION'::text) OR (corrects_seq IS NOT NULL))),
     CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
@@ -1111,6 +1112,13 @@ ALTER TABLE public.ledger_events OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.ledger_events IS 'fact: what is missing, odd or was set right, in words';
+
+
+--
+-- Name: COLUMN ledger_events.batch_id; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.ledger_events.batch_id IS 'the sync that found it; null for CONFIG, which the owner did';
 
 
 --
@@ -1145,49 +1153,117 @@ COMMENT ON VIEW public.effective_ledger_events IS 'view: the facts of ledger_eve
 
 
 --
+-- Name: portfolio_snapshots; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.portfolio_snapshots (
+    account_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    batch_id uuid NOT NULL,
+    observed_at timestamp with time zone NOT NULL,
+    payload_digest bytea,
+    corrects_seq bigint,
+    trading_on date NOT NULL,
+    revision integer NOT NULL,
+    reason text NOT NULL,
+    holdings_value public.amount,
+    invested public.amount,
+    unrealised_pnl public.amount,
+    positions_pnl public.amount,
+    cash public.amount,
+    margin_used public.amount,
+    holdings_count integer NOT NULL,
+    positions_count integer NOT NULL,
+    orders_count integer NOT NULL,
+    fills_count integer NOT NULL,
+    priced_ratio public.amount NOT NULL,
+    oldest_price_on date,
+    previous_on date,
+    previous_value public.amount,
+    day_change public.amount,
+    market_move public.amount,
+    net_invested public.amount,
+    transferred public.amount,
+    unexplained public.amount,
+    day_change_reason text,
+    lines jsonb NOT NULL,
+    details jsonb NOT NULL,
+    CONSTRAINT portfolio_snapshots_check CHECK ((corrects_seq < seq)),
+    CONSTRAINT portfolio_snapshots_check1 CHECK (((day_change IS NULL) OR COALESCE(((day_change)::numeric = ((((market_move)::numeric + (net_invested)::numeric) + (transferred)::numeric) + (unexplained)::numeric)), false))),
+    CONSTRAINT portfolio_snapshots_check2 CHECK (((day_change IS NULL) OR COALESCE(((day_change)::numeric = ((holdings_value)::numeric - (previous_value)::numeric)), false))),
+    CONSTRAINT portfolio_snapshots_check3 CHECK (((day_change IS NULL) = (day_change_reason IS NOT NULL))),
+    CONSTRAINT portfolio_snapshots_priced_ratio_check CHECK ((((priced_ratio)::numeric >= (0)::numeric) AND ((priced_ratio)::numeric <= (1)::numeric))),
+    CONSTRAINT portfolio_snapshots_revision_check CHECK ((revision > 0)),
+    CONSTRAINT portfolio_snapshots_seq_check CHECK ((seq > 0))
+);
+
+
+ALTER TABLE public.portfolio_snapshots OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE portfolio_snapshots; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.portfolio_snapshots IS 'fact: the valued portfolio of a trading day, by revision; a correction is a new revision';
+
+
+--
+-- Name: COLUMN portfolio_snapshots.holdings_value; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.portfolio_snapshots.holdings_value IS 'of the lines that have a price; null when something is held and nothing has one';
+
+
+--
+-- Name: COLUMN portfolio_snapshots.priced_ratio; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.portfolio_snapshots.priced_ratio IS 'share of the holdings lines that have a price';
+
+
+--
+-- Name: COLUMN portfolio_snapshots.lines; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.portfolio_snapshots.lines IS 'per holding: isin, symbol, effective quantity, average price, price, its date and source';
+
+
+--
 -- Name: coverage; Type: VIEW; Schema: public; Owner: portfolio_scheduler
 --
 
 CREATE VIEW public.coverage WITH (security_invoker='true') AS
- WITH read AS NOT MATERIALIZED (
-         SELECT b.account_id,
-            b.trading_on,
-            s.key AS section,
-            b.standing,
-            (s.value ->> 'outcome'::text) AS outcome,
-            b.id AS batch_id
-           FROM public.effective_batches b,
-            LATERAL jsonb_each(b.sections) s(key, value)
-          WHERE ((b.status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text])) AND (b.trading_on IS NOT NULL))
-        ), best AS NOT MATERIALIZED (
-         SELECT DISTINCT ON (read.account_id, read.trading_on, read.section) read.account_id,
-            read.trading_on,
-            read.section,
-            read.batch_id,
-                CASE
-                    WHEN ((read.outcome = ANY (ARRAY['ok'::text, 'not_entitled'::text])) AND (read.standing = 'final'::text)) THEN 'complete'::text
-                    WHEN ((read.outcome = ANY (ARRAY['ok'::text, 'not_entitled'::text])) AND (read.standing = 'late'::text)) THEN 'late'::text
-                    WHEN (read.outcome = ANY (ARRAY['ok'::text, 'not_entitled'::text])) THEN 'provisional'::text
-                    ELSE 'partial'::text
-                END AS state
-           FROM read
-          ORDER BY read.account_id, read.trading_on, read.section,
-                CASE
-                    WHEN (read.outcome = ANY (ARRAY['ok'::text, 'not_entitled'::text])) THEN 0
-                    ELSE 1
-                END,
-                CASE read.standing
-                    WHEN 'final'::text THEN 0
-                    WHEN 'late'::text THEN 1
-                    ELSE 2
-                END, read.batch_id DESC
-        )
  SELECT best.account_id,
     best.trading_on,
     best.section,
     best.state,
     best.batch_id
-   FROM best
+   FROM ( SELECT DISTINCT ON (b.account_id, b.trading_on, s.key) b.account_id,
+            b.trading_on,
+            s.key AS section,
+            b.id AS batch_id,
+                CASE
+                    WHEN ((s.value ->> 'outcome'::text) <> ALL (ARRAY['ok'::text, 'not_entitled'::text])) THEN 'partial'::text
+                    WHEN ((s.key = 'prices'::text) AND ((s.value ->> 'outcome'::text) = 'not_entitled'::text) AND (EXISTS ( SELECT
+                       FROM public.portfolio_snapshots p
+                      WHERE ((p.account_id = b.account_id) AND (p.trading_on = b.trading_on) AND ((p.priced_ratio)::numeric > (0)::numeric))))) THEN 'imported'::text
+                    WHEN (b.standing = 'final'::text) THEN 'complete'::text
+                    WHEN (b.standing = 'late'::text) THEN 'late'::text
+                    ELSE 'provisional'::text
+                END AS state
+           FROM public.effective_batches b,
+            LATERAL jsonb_each(b.sections) s(key, value)
+          WHERE ((b.status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text])) AND (b.trading_on IS NOT NULL))
+          ORDER BY b.account_id, b.trading_on, s.key,
+                CASE
+                    WHEN ((s.value ->> 'outcome'::text) = ANY (ARRAY['ok'::text, 'not_entitled'::text])) THEN 0
+                    ELSE 1
+                END,
+                CASE b.standing
+                    WHEN 'final'::text THEN 0
+                    WHEN 'late'::text THEN 1
+                    ELSE 2
+                END, b.id DESC) best
 UNION ALL
  SELECT e.account_id,
     e.trading_on,
@@ -1195,9 +1271,7 @@ UNION ALL
     'lost'::text AS state,
     e.batch_id
    FROM public.effective_ledger_events e
-  WHERE ((e.kind = 'GAP'::text) AND (NOT (EXISTS ( SELECT
-           FROM best b
-          WHERE ((b.account_id = e.account_id) AND (b.trading_on = e.trading_on) AND (b.section = e.section))))));
+  WHERE (e.kind = 'GAP'::text);
 
 
 ALTER VIEW public.coverage OWNER TO portfolio_scheduler;
@@ -1206,7 +1280,7 @@ ALTER VIEW public.coverage OWNER TO portfolio_scheduler;
 -- Name: VIEW coverage; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON VIEW public.coverage IS 'view: account, trading day, section: complete, provisional, partial, late, lost';
+COMMENT ON VIEW public.coverage IS 'view: account, trading day, section: complete, provisional, partial, late, lost, imported';
 
 
 --
@@ -2021,82 +2095,6 @@ ALTER TABLE public.open_findings OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.open_findings IS 'derived: events not cleared since: what is missing, suspect or differs now';
-
-
---
--- Name: portfolio_snapshots; Type: TABLE; Schema: public; Owner: portfolio_scheduler
---
-
-CREATE TABLE public.portfolio_snapshots (
-    account_id uuid NOT NULL,
-    seq bigint NOT NULL,
-    batch_id uuid NOT NULL,
-    observed_at timestamp with time zone NOT NULL,
-    payload_digest bytea,
-    corrects_seq bigint,
-    trading_on date NOT NULL,
-    revision integer NOT NULL,
-    reason text NOT NULL,
-    holdings_value public.amount,
-    invested public.amount,
-    unrealised_pnl public.amount,
-    positions_pnl public.amount,
-    cash public.amount,
-    margin_used public.amount,
-    holdings_count integer NOT NULL,
-    positions_count integer NOT NULL,
-    orders_count integer NOT NULL,
-    fills_count integer NOT NULL,
-    priced_ratio public.amount NOT NULL,
-    oldest_price_on date,
-    previous_on date,
-    previous_value public.amount,
-    day_change public.amount,
-    market_move public.amount,
-    net_invested public.amount,
-    transferred public.amount,
-    unexplained public.amount,
-    day_change_reason text,
-    lines jsonb NOT NULL,
-    details jsonb NOT NULL,
-    CONSTRAINT portfolio_snapshots_check CHECK ((corrects_seq < seq)),
-    CONSTRAINT portfolio_snapshots_check1 CHECK (((day_change IS NULL) OR COALESCE(((day_change)::numeric = ((((market_move)::numeric + (net_invested)::numeric) + (transferred)::numeric) + (unexplained)::numeric)), false))),
-    CONSTRAINT portfolio_snapshots_check2 CHECK (((day_change IS NULL) OR COALESCE(((day_change)::numeric = ((holdings_value)::numeric - (previous_value)::numeric)), false))),
-    CONSTRAINT portfolio_snapshots_check3 CHECK (((day_change IS NULL) = (day_change_reason IS NOT NULL))),
-    CONSTRAINT portfolio_snapshots_priced_ratio_check CHECK ((((priced_ratio)::numeric >= (0)::numeric) AND ((priced_ratio)::numeric <= (1)::numeric))),
-    CONSTRAINT portfolio_snapshots_revision_check CHECK ((revision > 0)),
-    CONSTRAINT portfolio_snapshots_seq_check CHECK ((seq > 0))
-);
-
-
-ALTER TABLE public.portfolio_snapshots OWNER TO portfolio_scheduler;
-
---
--- Name: TABLE portfolio_snapshots; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON TABLE public.portfolio_snapshots IS 'fact: the valued portfolio of a trading day, by revision; a correction is a new revision';
-
-
---
--- Name: COLUMN portfolio_snapshots.holdings_value; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON COLUMN public.portfolio_snapshots.holdings_value IS 'of the lines that have a price; null when something is held and nothing has one';
-
-
---
--- Name: COLUMN portfolio_snapshots.priced_ratio; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON COLUMN public.portfolio_snapshots.priced_ratio IS 'share of the holdings lines that have a price';
-
-
---
--- Name: COLUMN portfolio_snapshots.lines; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON COLUMN public.portfolio_snapshots.lines IS 'per holding: isin, symbol, effective quantity, average price, price, its date and source';
 
 
 --
@@ -3681,6 +3679,14 @@ GRANT SELECT ON TABLE public.effective_ledger_events TO portfolio_scheduler_api;
 
 
 --
+-- Name: TABLE portfolio_snapshots; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.portfolio_snapshots TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.portfolio_snapshots TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE coverage; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3838,14 +3844,6 @@ GRANT SELECT ON TABLE public.market_days TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.open_findings TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.open_findings TO portfolio_scheduler_api;
-
-
---
--- Name: TABLE portfolio_snapshots; Type: ACL; Schema: public; Owner: portfolio_scheduler
---
-
-GRANT SELECT,INSERT ON TABLE public.portfolio_snapshots TO portfolio_scheduler_worker;
-GRANT SELECT ON TABLE public.portfolio_snapshots TO portfolio_scheduler_api;
 
 
 --

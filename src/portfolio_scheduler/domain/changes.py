@@ -208,11 +208,17 @@ def fold(state: State, facts: Iterable[tuple[int, Change]]) -> State:
                     positions[change.position.key] = KnownPosition(
                         position=change.position, trading_on=change.trading_on, last_seq=seq
                     )
-            case Event(kind="CLEARED"):
-                findings.pop(change.finding, None)
             case Event():
-                findings[change.finding] = Finding(event=change, last_seq=seq)
+                _note(findings, change, seq)
     return State(orders=orders, fills=fills, holdings=holdings, positions=positions, findings=findings)
+
+
+def _note(findings: dict[tuple[str, str, str], "Finding"], event: Event, seq: int) -> None:
+    """An event opens a finding or closes one; what the owner did is none."""
+    if event.kind == "CLEARED":
+        findings.pop(event.finding, None)
+    elif event.kind != "CONFIG":
+        findings[event.finding] = Finding(event=event, last_seq=seq)
 
 
 def _changed(known: KnownOrder, change: OrderChange, seq: int) -> KnownOrder:

@@ -68,7 +68,7 @@ class Faults:
         return None
 
 
-async def spoil(fault: Fault, request: web.BaseRequest, answer: Answer) -> web.StreamResponse | Answer:
+async def spoil(fault: Fault, request: web.BaseRequest, answer: Answer, date: str) -> web.StreamResponse | Answer:
     """The call's answer with the fault in it."""
     match fault.kind:
         case "delay":
@@ -77,7 +77,7 @@ async def spoil(fault: Fault, request: web.BaseRequest, answer: Answer) -> web.S
         case "drop":
             return _drop(request)
         case "cut" | "drip" | "endless":
-            return await _stream(fault, request, answer)
+            return await _stream(fault, request, answer, date)
         case _:
             return _replacement(fault, answer)
 
@@ -132,9 +132,9 @@ def _drop(request: web.BaseRequest) -> web.Response:
     return web.Response()
 
 
-async def _stream(fault: Fault, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+async def _stream(fault: Fault, request: web.BaseRequest, answer: Answer, date: str) -> web.StreamResponse:
     """Answers that begin well and never end well."""
-    response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+    response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type, "Date": date})
     if fault.kind != "endless":
         response.content_length = len(answer.body)
     await response.prepare(request)

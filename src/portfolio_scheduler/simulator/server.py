@@ -5,7 +5,8 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -111,7 +112,7 @@ class Simulator:
         method, path = request.method, request.path
         body = await request.read() if request.can_read_body else b""
         if path.startswith("/_sim/"):
-            return _response(control.answer(self, method, path, body))
+            return self._response(control.answer(self, method, path, body))
         path = path.rstrip("/")
         number = self._caller(request)
         fault = self.faults.next_for(method, path, number) if self.faults.waiting else None
@@ -120,13 +121,20 @@ class Simulator:
             answer = self._answer(request, method, path, number, body)
         response: web.StreamResponse | Answer = answer
         if fault is not None:
-            response = await spoil(fault, request, answer)
+            response = await spoil(fault, request, answer, self._date())
         if isinstance(response, Answer):
-            response = _response(response)
+            response = self._response(response)
         self.requests.append(
             Request(method, path, request.query_string, number, response.status, fault.kind if fault else None)
         )
         return response
+
+    def _response(self, answer: Answer) -> web.Response:
+        headers = {"Date": self._date()} | (answer.headers or {})
+        return web.Response(body=answer.body, status=answer.status, content_type=answer.content_type, headers=headers)
+
+    def _date(self) -> str:
+        return format_datetime(self.now.astimezone(UTC), usegmt=True)
 
     def _caller(self, request: web.BaseRequest) -> int | None:
         """Whose token or key the call carries, None if nobody's."""
@@ -175,12 +183,6 @@ class Simulator:
     def _check_version(self, request: web.BaseRequest) -> None:
         if self.world.quirks.strict_version_header and request.headers.get("X-API-VERSION") != "1.0":
             raise bad_request("Missing header: X-API-VERSION")
-
-
-def _response(answer: Answer) -> web.Response:
-    return web.Response(
-        body=answer.body, status=answer.status, content_type=answer.content_type, headers=answer.headers
-    )
 
 
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

@@ -6,11 +6,13 @@ import msgspec
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.brokers.broker import AccessToken, Credentials
-from portfolio_scheduler.db import accounts
+from portfolio_scheduler.db import accounts, ledger
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain.records import Owner
 from portfolio_scheduler.errors import BrokerLoginRequired, BrokerUnavailable, InvalidInput, NotFound
+from portfolio_scheduler.sync.dating import clock_advice
+from portfolio_scheduler.sync.ownership import append_config, checked_open
 from portfolio_scheduler.sync.run import unsealed
 
 DEFAULT_USER = "owner"
@@ -40,17 +42,38 @@ async def connect(app: App, *, broker: str, label: str, credentials: Credentials
         return await accounts.load(tx, account_id)
 
 
+async def change_login(app: App, account: Account, credentials: Credentials) -> Account:
+    """Try new credentials of an account and keep them in place of the old ones; nothing is kept when they fail."""
+    checked_open(account)
+    owner, token = await _try(app, account.broker, credentials, None)
+    _check_same(account, owner)
+    sealed = app.vault.seal(account.id, "credentials", msgspec.json.encode(credentials))
+    async with transaction(app.pool) as tx:
+        head = await ledger.seize(tx, account.id)
+        checked_open(await accounts.load(tx, account.id))
+        await accounts.save_login(tx, account.id, credentials.login.value, sealed)
+        await _save(app, tx, account.id, owner, token)
+        details = {"login": credentials.login.value, "before": account.login}
+        await append_config(app, tx, head, "login", details)
+        return await accounts.load(tx, account.id)
+
+
 async def probe(app: App, account: Account) -> Owner:
     """Try the kept credentials now. Proves the login and that it is still the same broker account."""
     credentials, token = unsealed(app, account)
     owner, token = await _try(app, account.broker, credentials, token)
-    if account.ucc is not None and owner.ucc != account.ucc:
-        raise BrokerLoginRequired(
-            f"These credentials belong to the broker account {owner.ucc}, but {account.label!r} is {account.ucc}."
-        )
+    _check_same(account, owner)
     async with transaction(app.pool) as tx:
         await _save(app, tx, account.id, owner, token)
     return owner
+
+
+def _check_same(account: Account, owner: Owner) -> None:
+    if account.ucc is not None and owner.ucc != account.ucc:
+        raise BrokerLoginRequired(
+            f"These credentials belong to the broker account {owner.ucc}, but {account.label!r} is {account.ucc}; "
+            "nothing was saved."
+        )
 
 
 async def _try(
@@ -58,7 +81,12 @@ async def _try(
 ) -> tuple[Owner, AccessToken | None]:
     now = app.clock.now()
     async with app.brokers[broker].open(credentials, token, app.clock) as session:
-        fetched = await session.fetch_book(["owner"])
+        try:
+            fetched = await session.fetch_book(["owner"])
+        except BrokerLoginRequired as error:
+            if advice := clock_advice(session.clock_offset):
+                raise BrokerLoginRequired(f"{error.message} {advice}", call=error.call, status=error.status) from error
+            raise
         minted = session.token
     said = app.brokers[broker].parse(fetched.answers, fetched.sections, now, app.calendar.trading_on(now))
     if said.owner is None:

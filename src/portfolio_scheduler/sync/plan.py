@@ -79,7 +79,8 @@ def _due(app: App, group: Group, now: datetime) -> Iterator[Due]:
 
 def newest_slot(app: App, group: Group, now: datetime) -> datetime | None:
     """The last instant at which these accounts were due since they were planned; None when they were not."""
-    after = max(group.planned_through, now - schedule.LOOK_BACK)
+    earliest = now - schedule.LOOK_BACK
+    after = earliest if group.planned_through > now else max(group.planned_through, earliest)
     sessions = app.calendar.sessions(ist_date(after), ist_date(now))
     due = schedule.slots(_schedules(msgspec.json.encode(group.schedules)), after, now)
     due += schedule.always_due(sessions, after, now, commodity=group.commodity)

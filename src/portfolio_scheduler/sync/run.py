@@ -60,7 +60,9 @@ from portfolio_scheduler.errors import (
     PortfolioSchedulerError,
 )
 from portfolio_scheduler.log import logger
+from portfolio_scheduler.sync.dating import Dated, clock_advice, dated
 from portfolio_scheduler.sync.gaps import mark_lost_days
+from portfolio_scheduler.sync.ownership import checked_open
 from portfolio_scheduler.sync.snapshot import take_snapshot
 
 ATTEMPTS = 6  # of a transaction, over some six seconds: a database restarts in less
@@ -98,10 +100,10 @@ async def sync_account(
 ) -> Report:
     """Open a batch for the account and run it. `Conflict` when one is already running."""
     async with transaction(app.pool) as tx:
-        account = await accounts.load(tx, account_id)
         claim = await batches.start(
             tx, account_id, trigger=trigger, now=app.clock.now(), worker=worker_name(), wanted=wanted
         )
+        account = checked_open(await accounts.load(tx, account_id))  # after the claim, which waits for who closes it
     return await run(app, account, claim)
 
 
@@ -155,43 +157,51 @@ class Gathered(Struct, frozen=True, kw_only=True):
 
 async def _sync(app: App, account: Account, claim: Claim) -> Result:
     broker = app.brokers[account.broker]
-    observed_at = app.clock.now()
-    trading_on = app.calendar.trading_on(observed_at)
-    await mark_lost_days(app, account, claim, observed_at, trading_on)
-    gathered = await _fetch(app, account, claim, broker, observed_at, trading_on)
+    began_at = app.clock.now()
+    credentials, token = unsealed(app, account)
+    async with broker.open(credentials, token, app.clock) as session:
+        try:
+            gathered, when = await _fetch(app, account, claim, broker, session, began_at)
+        except BrokerError as error:
+            when = dated(app, began_at, session.clock_offset)
+            if when.offset is not None:  # the broker was heard, so today is today
+                await mark_lost_days(app, account, claim, when.observed_at, when.trading_on)
+            return await fail(app, account, claim, error, when)
+        finally:
+            await _keep_token(app, account, session, token)
     whole, last = gathered.whole, gathered.last
-    rolled = ist_date(app.clock.now()) > ist_date(observed_at)  # read across midnight: its lists may be the new day's
+    now = app.clock.now()
+    rolled = ist_date(now) > ist_date(began_at)  # read across midnight: its lists may be the new day's
     if rolled:
-        observed_at = app.clock.now()
-        trading_on = app.calendar.trading_on(observed_at)
-    await _keep(app, claim, whole, observed_at, trading_on)
+        when = dated(app, now, when.offset)
+    await _keep(app, claim, whole, when.observed_at, when.trading_on)
     if rolled:
-        statement = broker.parse(whole.answers, whole.sections, observed_at, trading_on)
+        statement = broker.parse(whole.answers, whole.sections, when.observed_at, when.trading_on)
     else:
-        statement = gathered.said.joined(broker.parse(last.answers, last.sections, observed_at, trading_on))
+        statement = gathered.said.joined(broker.parse(last.answers, last.sections, when.observed_at, when.trading_on))
+    statement = msgspec.structs.replace(statement, flags=(*statement.flags, *when.flags))
     check_identity(account, statement)
-    return await apply(app, account, claim, statement, trading_on)
+    return await apply(app, account, claim, statement, when.trading_on, keep_slot=not when.contradicted)
 
 
 # ── gather: the network, no transaction open ────────────────────────────────────────────────────────────────────────
 
 
 async def _fetch(
-    app: App, account: Account, claim: Claim, broker: Broker, observed_at: datetime, trading_on: date
-) -> Gathered:
-    """All the broker says. What to ask last (executions, prices) follows from what it said first."""
-    credentials, token = unsealed(app, account)
-    async with broker.open(credentials, token, app.clock) as session:
-        try:
-            book = await session.fetch_book(claim.wanted)
-            said = broker.parse(book.answers, book.sections, observed_at, trading_on)
-            known, wanted = await _again(app, partial(_asked_next, app, account, said, observed_at, trading_on))
-            fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known)))
-            priced = await _fetch_last("prices", session.fetch_prices(wanted))
-        finally:
-            await _keep_token(app, account, session, token)
-    last = Fetched(answers=fills.answers + priced.answers, sections=fills.sections | priced.sections)
-    return Gathered(said=said, book=book, last=last)
+    app: App, account: Account, claim: Claim, broker: Broker, session: BrokerSession, began_at: datetime
+) -> tuple[Gathered, Dated]:
+    """All the broker says, and when. What to ask last (executions, prices) follows from what it said first."""
+    book = await session.fetch_book(claim.wanted)
+    when = dated(app, began_at, session.clock_offset)
+    await mark_lost_days(app, account, claim, when.observed_at, when.trading_on)
+    book = Fetched(answers=when.shifted(book.answers), sections=book.sections)
+    said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
+    known, wanted = await _again(app, partial(_asked_next, app, account, said, when.observed_at, when.trading_on))
+    fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known)))
+    priced = await _fetch_last("prices", session.fetch_prices(wanted))
+    answers = when.shifted(fills.answers + priced.answers)
+    last = Fetched(answers=answers, sections=fills.sections | priced.sections)
+    return Gathered(said=said, book=book, last=last), when
 
 
 async def _asked_next(
@@ -315,13 +325,15 @@ def check_identity(account: Account, statement: Statement) -> None:
 # ── decide and apply: pure functions inside one transaction ─────────────────────────────────────────────────────────
 
 
-async def apply(app: App, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
+async def apply(
+    app: App, account: Account, claim: Claim, statement: Statement, trading_on: date, *, keep_slot: bool = True
+) -> Result:
     """Write all of it or nothing."""
     written: list[Result] = []
 
     async def write(tx: Tx) -> Result:
         if not (written and await batches.is_finished(tx, claim)):  # else only the answer to our commit was lost
-            written.append(await _write(app, tx, account, claim, statement, trading_on))
+            written.append(await _write(app, tx, account, claim, statement, trading_on, keep_slot=keep_slot))
         return written[-1]
 
     return await _again(app, write)
@@ -345,7 +357,9 @@ async def _again(app: App, work: Callable[[Tx], Awaitable[T]]) -> T:
     raise AssertionError("unreachable")
 
 
-async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date) -> Result:
+async def _write(
+    app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date, *, keep_slot: bool
+) -> Result:
     head = await ledger.lock(tx, account.id, claim.fence)
     filled = {fill.broker_order_id for fill in statement.fills}
     ids = filled | {order.broker_order_id for order in statement.orders}
@@ -371,7 +385,7 @@ async def _write(app: App, tx: Tx, account: Account, claim: Claim, statement: St
     if any(result.error == BrokerLoginRequired.__name__ for result in statement.sections.values()):
         await accounts.needs_login(tx, account.id)
     result = result_of(difference, statement, trading_on, standing, counts)
-    await batches.finish(tx, claim, result, app.clock.now())
+    await batches.finish(tx, claim, result, app.clock.now(), keep_slot=keep_slot)
     return result
 
 
@@ -444,19 +458,23 @@ def result_of(
 # ── around it ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def fail(app: App, account: Account, claim: Claim, error: BaseException) -> Result:
+async def fail(app: App, account: Account, claim: Claim, error: BaseException, when: Dated | None = None) -> Result:
     """Close the batch as failed. The text of an error that is not ours may hold anything, so only its class is kept."""
     ours = isinstance(error, PortfolioSchedulerError)
     interrupted = isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
     text = error.message if ours else "interrupted" if interrupted else "unexpected error; see the log"  # type: ignore[attr-defined]
-    result = Result(status="failed", error_class=type(error).__name__, error_text=text)
+    if when is not None and (advice := clock_advice(when.offset)):
+        text = f"{text} {advice}"
+    flags = when.flags if when is not None else ()
+    result = Result(status="failed", error_class=type(error).__name__, error_text=text, flags=flags)
     log.warning("sync failed", error=type(error).__name__, reason=text)
 
     async def close(tx: Tx) -> None:
         if isinstance(error, BrokerLoginRequired):
             await accounts.needs_login(tx, account.id)
         with suppress(Fenced):
-            await batches.finish(tx, claim, result, app.clock.now())
+            keep_slot = when is None or not when.contradicted
+            await batches.finish(tx, claim, result, app.clock.now(), keep_slot=keep_slot)
 
     await _again(app, close)
     return result

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import BinaryIO, ClassVar, TypeVar
 from urllib.parse import quote, urlencode
@@ -181,6 +181,10 @@ class GrowwSession:
     @property
     def mints(self) -> int:
         return self._login.mints
+
+    @property
+    def clock_offset(self) -> timedelta | None:
+        return self._http.clock_offset
 
     # --- The book --------------------------------------------------------------------------------------------------
 

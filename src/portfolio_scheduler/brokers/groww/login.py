@@ -35,6 +35,7 @@ MINTS_PER_SESSION = 2
 TOKEN_DIES_AT_HOUR = 6  # IST, every day (docs)
 REUSE_MARGIN = timedelta(minutes=2)
 TOTP_STEP_SECONDS = 30
+CLOCK_TOLERANCE = timedelta(seconds=30)
 
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _REFUSED = frozenset({"400", "401", "403", "GA001", "GA005"})
@@ -116,6 +117,11 @@ class GrowwLogin:
         if self._failure is not None:
             raise self._failure
 
+    def _now(self) -> datetime:
+        """The time that the broker will check codes against: its own, where it is known to differ."""
+        offset = self._http.clock_offset
+        return self._clock.now() + (offset if offset is not None and abs(offset) > CLOCK_TOLERANCE else timedelta(0))
+
     def _refusal(self, status: int | None) -> BrokerLoginRequired:
         return BrokerLoginRequired(_WHAT_TO_DO[self._credentials.login], call="login", status=status)
 
@@ -123,7 +129,7 @@ class GrowwLogin:
         key = _visible(self._credentials.api_key.strip(), self._credentials.login)
         status: int | None = None
         while self.mints < MINTS_PER_SESSION:
-            now = self._clock.now()
+            now = self._now()
             self.mints += 1
             reply = await self._http.send(
                 "POST",
@@ -135,10 +141,12 @@ class GrowwLogin:
                 waits_for_429=False,
             )
             if reply.problem is None:
-                return read_token(reply.body, self._clock.now())
+                return read_token(reply.body, self._now())
             if not isinstance(reply.problem, BrokerLoginRequired):
                 raise reply.problem
             status = reply.status
+            if abs(self._now() - self._clock.now()) > abs(now - self._clock.now()):
+                continue  # this answer told us that our clock is wrong: once more, by the broker's
             if self._credentials.login is not Login.TOTP:
                 break
             if self.mints < MINTS_PER_SESSION:  # the code may have been used already or our clock be off: next step

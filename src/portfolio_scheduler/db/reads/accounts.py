@@ -25,6 +25,7 @@ class BatchRow(Struct, frozen=True, kw_only=True):
     standing: str | None  # provisional, final, late
     sections: dict[str, SectionResult]
     counts: dict[str, int]
+    flags: list[str] = []  # unknown words and odd records, as "section:field:word"; "clock:…" when ours is wrong
     error_class: str | None
     error_text: str | None
 

@@ -1,0 +1,40 @@
+"""Which trading days we have, section by section."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.db.reads.rows import rows
+
+
+class CoverageDay(Struct, frozen=True, kw_only=True):
+    """One trading day of one account. No section at all: nothing was read."""
+
+    account_id: UUID
+    account: str  # label
+    trading_on: date
+    sections: dict[str, str]  # section → complete, provisional, partial, late, lost, imported
+
+
+async def coverage(tx: Tx, account_ids: Sequence[UUID], closes: Mapping[date, datetime]) -> list[CoverageDay]:
+    """A row for each account and each of these days whose close it saw, newest day first; one query."""
+    query = """
+        SELECT a.id AS account_id, a.label AS account, d.trading_on, coalesce(c.sections, '{}') AS sections
+        FROM broker_accounts a
+        CROSS JOIN unnest(%(days)s::date[], %(closes)s::timestamptz[]) AS d (trading_on, closes_at)
+        LEFT JOIN (
+            SELECT account_id, trading_on, jsonb_object_agg(section, state) AS sections FROM coverage
+            WHERE account_id = ANY(%(accounts)s) AND trading_on = ANY(%(days)s) GROUP BY account_id, trading_on
+        ) c ON (c.account_id, c.trading_on) = (a.id, d.trading_on)
+        WHERE a.id = ANY(%(accounts)s)
+            AND (c.sections IS NOT NULL OR a.created_at < d.closes_at AND d.trading_on <= coalesce(
+                (SELECT max(e.trading_on) FROM ledger_events e
+                 WHERE e.account_id = a.id AND e.kind = 'CONFIG' AND e.subject = 'closed'), d.trading_on))
+        ORDER BY a.created_at, a.id, d.trading_on DESC
+    """
+    return await rows(
+        tx, query, {"accounts": list(account_ids), "days": list(closes), "closes": list(closes.values())}, CoverageDay
+    )

@@ -1,0 +1,74 @@
+"""The grid of days: every trading day is on it, whatever became of it."""
+
+from datetime import date
+
+from portfolio_scheduler.simulator.faults import Fault
+from tests.cli.conftest import DAY, NEXT_DAY, Terminal
+
+WEDNESDAY, THURSDAY = date(2026, 4, 22), date(2026, 4, 23)
+
+
+def states(terminal: Terminal, *args: str) -> list[tuple[str, str]]:
+    return [(day["trading_on"], day["state"]) for day in terminal("coverage", *args, "--json").json["days"]]
+
+
+def test_every_trading_day_shows_what_became_of_it(terminal: Terminal) -> None:
+    terminal.connect(2, "trader")
+    terminal.at(DAY, 16)
+    terminal("sync")
+    terminal.at(NEXT_DAY, 16)
+    terminal.sim.add_fault(Fault(kind="html", path="/v1/positions", status=404))
+    terminal.sim.add_fault(Fault(kind="html", path="/v1/holdings", status=404))
+    terminal("sync")
+    assert states(terminal) == [("2026-04-21", "partial"), ("2026-04-20", "complete")]
+    terminal.at(THURSDAY, 10)
+    before = [("2026-04-22", "missing"), ("2026-04-21", "partial"), ("2026-04-20", "complete")]
+    assert states(terminal) == [("2026-04-23", "not yet"), *before]
+    terminal("sync")
+    lost = [("2026-04-22", "lost"), *before[1:]]
+    assert states(terminal) == [("2026-04-23", "provisional"), *lost]
+    assert states(terminal, "--to", "2026-04-22", "--from", "2026-04-21") == lost[:2]
+    terminal.at(date(2026, 4, 26), 12)  # a Sunday
+    assert [on for on, _ in states(terminal)][:2] == ["2026-04-24", "2026-04-23"]
+
+
+def test_people_see_a_grid(traded: Terminal) -> None:
+    answer = traded("coverage")
+    assert answer.code == 0
+    heading, *lines = [line.split() for line in answer.out.splitlines() if line.strip() and "─" not in line][1:]
+    assert heading == ["Day", "All", "Holdings", "Positions", "Orders", "Fills", "Margin", "Prices"]
+    assert lines[0] == ["21", "Apr", "2026", *["complete"] * 7]
+
+
+def test_of_one_segment_only_its_name_is_shown(terminal: Terminal) -> None:
+    terminal.connect(2, "trader")
+    terminal.at(DAY, 16)
+    terminal("sync")
+    [(account_id,)] = terminal.rows("SELECT id FROM broker_accounts")
+    assert "positions:FNO" in terminal("coverage", "--json").json["days"][0]["sections"]
+    from portfolio_scheduler.cli.coverage import _cell
+    from portfolio_scheduler.db.reads.coverage import CoverageDay
+
+    sections = {"positions:CASH": "complete", "positions:FNO": "partial", "orders": "lost", "orders:CASH": "late"}
+    day = CoverageDay(account_id=account_id, account="trader", trading_on=DAY, sections=sections)
+    assert [_cell(day, group) for group in ("positions", "orders", "fills")] == ["partial (FNO)", "lost", None]
+
+
+def test_prices_from_elsewhere_are_imported(terminal: Terminal) -> None:
+    terminal.connect(1, "mine")
+    terminal.at(DAY, 16)
+    terminal("sync")
+    terminal.sim.add_fault(Fault(kind="failure", path="/v1/live-data", status=403, code="403", times=None))
+    terminal.at(NEXT_DAY, 16)
+    terminal("sync")
+    [day, _] = terminal("coverage", "--json").json["days"]
+    assert day["sections"]["prices"] == "imported"
+
+
+def test_a_span_that_ends_before_it_begins_is_refused(terminal: Terminal) -> None:
+    answer = terminal("coverage", "--from", "2026-04-22", "--to", "2026-04-21")
+    assert (answer.code, answer.err) == (2, "--from 2026-04-22 is after --to 2026-04-21.")
+
+
+def test_without_accounts_the_first_step_is_named(terminal: Terminal) -> None:
+    assert "accounts add" in terminal("coverage").out
