@@ -48,7 +48,21 @@ app.command()(migrate)
 app.add_typer(accounts, name="accounts")
 app.add_typer(instruments, name="instruments")
 app.add_typer(prices, name="prices")
-for command in (sync, status, coverage, summary, holdings, positions, orders, changes, fills, snapshots, checks, replay, rebuild):
+for command in (
+    sync,
+    status,
+    coverage,
+    summary,
+    holdings,
+    positions,
+    orders,
+    changes,
+    fills,
+    snapshots,
+    checks,
+    replay,
+    rebuild,
+):
     app.command()(command)
 app.command("serve")(serve_command)
 app.command("worker")(worker_command)
