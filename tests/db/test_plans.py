@@ -47,13 +47,45 @@ OF_ONE = (
     "snapshots ACCOUNT --revisions", "accounts show ACCOUNT", "accounts test ACCOUNT", "coverage ACCOUNT",
     "sync ACCOUNT", "sync ACCOUNT --retry", "accounts pause ACCOUNT", "accounts resume ACCOUNT",
     "accounts login ACCOUNT --stdin",
+    "summary ACCOUNT --as-of 2026-04-21", "holdings ACCOUNT --as-of 2026-04-21",
 )  # fmt: skip
 OF_ALL = ("accounts list", "status", "coverage --from 2026-04-20 --to 2026-04-21")
 
-# SQL that none of the acts runs, and why it need not be.
+# SQL that none of the acts runs, and why it need not be, or is not yet. A whole module, or one function of it.
 NOT_RUN = {
-    "db/readiness.py: readiness": "run below, as the health endpoint does",
+    "bench/": "measures on databases of its own",
+    "db/corporate_actions.py": "reference tables, written once a day; no account's rows",
+    "db/instruments.py": "reference tables, written once a day; no account's rows",
+    "db/price_lines.py": "reference tables, written by imports; no account's rows",
+    "db/prices.py: amend": "reference tables, written by imports; no account's rows",
+    "db/ledger.py: load_changes": "replay and rebuild: reads the whole account, as is meant",
+    "db/ledger.py: load_payloads": "replay: reads the whole account, as is meant",
+    "db/ledger.py: last_sights": "replay: reads the whole account, as is meant",
+    "db/batches.py: kept": "replay: reads the whole account, as is meant",
+    "db/batches.py: find": "replay: finds one batch by its id",
+    "db/batches.py: open_batch": "by primary key, on a conflict only",
+    "db/batches.py: beat": "by primary key, after five seconds only",
+    "db/batches.py: is_finished": "by primary key, after a lost connection only",
+    "db/accounts.py: listed": "all accounts, a thousand rows",
+    "db/accounts.py: needs_login": "by primary key",
+    "db/accounts.py: set_schedules": "by primary key",
+    "db/accounts.py: planned": "by primary key",
+    "db/gaps.py: unseen": "only when a day was missed",
+    "db/reads/orders.py: partly_filled_and_cancelled": "the demo's summary, on the demo's own database",
+    "db/reads/snapshots.py: never_read": "only while a day is incomplete; reads the view coverage, as `coverage` does",
+    "db/rebuilding.py": "reads the whole account, as is meant",
+    "db/past.py: book": "folds the account's facts up to a day; copied facts do not fold",
+    "db/snapshots.py: days_to_value": "after an import of prices only",
+    "sync/replay.py": "reads the whole account, as is meant",
+    "sync/rebuild.py": "reads the whole account, as is meant",
+    "checks.py": "reads the whole account, as is meant; copied rows are not numbered without gaps",
+    "db/reads/consistency.py": "the same",
+    "db/rereadings.py": "replay: reads the whole account, as is meant",
 }
+
+
+def excused(name: str) -> bool:
+    return any(name == held or name.startswith(held) for held in NOT_RUN)
 
 
 class Plan(msgspec.Struct):
@@ -316,6 +348,7 @@ def test_no_statement_grows_with_the_rows_of_others(crowded: Terminal) -> None:
             wrong += [f"{act}: {what}" for one in plans for what in foreign_rows(one, large, most)]
             wrong += [f"{act}: {what}" for one in plans for what in whole_scans(one, large)]
         with explainer.listening() as plans:
+            assert crowded.connect(1, "another").code == 0
             asyncio.run(planned(crowded))
             crowded("accounts", "remove", "trader", "--yes")
         wrong += [f"planner: {what}" for one in plans for what in whole_scans(one, large)]
@@ -323,8 +356,8 @@ def test_no_statement_grows_with_the_rows_of_others(crowded: Terminal) -> None:
         with explainer.listening() as plans:
             assert crowded(*act.split()).code == 0, act
         wrong += [f"{act}: {what}" for one in plans for what in whole_scans(one, large - {"sync_batches"})]
+    unseen = [name for name in sql_functions() if name not in called and not excused(name)]
     assert "\n".join(dict.fromkeys(wrong)) == ""
-    unseen = [name for name in sql_functions() if name not in called and name not in NOT_RUN]
     assert unseen == [], "add an act that runs them, or a reason to NOT_RUN"
 
 
