@@ -24,6 +24,7 @@ from portfolio_scheduler.simulator.market import load_stocks
 from portfolio_scheduler.simulator.options import Load
 from portfolio_scheduler.simulator.server import SimulatorOptions, running
 from portfolio_scheduler.sync.instruments import link
+from portfolio_scheduler.sync.replay import replay
 from portfolio_scheduler.vault import Vault
 from tests.conftest import Database
 from tests.flows.conftest import Stage
@@ -331,3 +332,28 @@ async def test_a_purchase_settles(staged: Staged) -> None:
         (units, units + 3, "traded", None, None),
         (units + 3, units + 3, "settled", None, None),
     ]
+
+
+async def test_a_replay_explains_what_was_linked_as_the_sync_did(staged: Staged) -> None:
+    stage, account = await staged(kind="split", new=5, isin_before=OLD_ABB)
+    await linked(stage, "split", OLD_ABB, ABB, "5:1")
+    await evening(stage, account, EX_DATE)
+    done = await replay(stage.app, account.id, since_on=MONDAY)
+    assert (done.voided, done.added, done.snapshots) == (0, 0, ())
+
+
+async def test_a_link_that_came_late_is_told_by_a_replay(staged: Staged) -> None:
+    stage, account = await staged(kind="bonus", new=2)
+    units = await held_before(stage, ABB)
+    await evening(stage, account, EX_DATE)
+    await evening(stage, account, AFTER)
+    assert (await day_change(stage, EX_DATE))[5] != 0
+    await linked(stage, "bonus", ABB, ABB, "2:1")
+    await replay(stage.app, account.id, since_on=EX_DATE)
+    await check_ledger(stage, account.id)
+    found = await stage.rows(
+        "SELECT quantity_before, quantity, explanation FROM effective_holding_changes WHERE trading_on = %s", EX_DATE
+    )
+    assert found == [(units, units * 2, "corporate_action")]
+    assert is_quiet(await day_change(stage, EX_DATE))
+    assert is_quiet(await day_change(stage, AFTER))
