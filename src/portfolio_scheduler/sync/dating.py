@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 from portfolio_scheduler.app import App
 from portfolio_scheduler.domain.records import Answer
 
+CLOCK = "clock:"  # begins the flag of a wrong clock
 NOTED = timedelta(seconds=30)  # TOTP codes begin to fail
 CONTRADICTED = timedelta(minutes=5)
 
@@ -31,7 +32,7 @@ class Dated(Struct, frozen=True, kw_only=True):
         """For the batch: "clock:ahead:172800 s" when ours is."""
         if self.offset is None or abs(self.offset) <= NOTED:
             return ()
-        return (f"clock:{_way(self.offset)}:{abs(self.offset) // timedelta(seconds=1)} s",)
+        return (f"{CLOCK}{_way(self.offset)}:{abs(self.offset) // timedelta(seconds=1)} s",)
 
     def shifted(self, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
         """The answers at the times the broker sent them."""

@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,6 +38,7 @@ from portfolio_scheduler.domain.records import Answer, Outcome, Price, SectionRe
 from portfolio_scheduler.domain.restating import Restatement, Told, day_of, line_of, restate, touchable
 from portfolio_scheduler.errors import BrokerError, Conflict, InvalidInput
 from portfolio_scheduler.log import logger
+from portfolio_scheduler.sync.dating import CLOCK
 from portfolio_scheduler.sync.run import check_identity, fail, heartbeat, is_complete, result_of, worker_name
 from portfolio_scheduler.sync.snapshot import COMPARED, DAY_CHANGE, snapshot_of
 from portfolio_scheduler.sync.telling import DayEnd, Reading, Telling
@@ -206,6 +208,8 @@ async def _understand(
     if gone:
         found.skipped.append(f"batch {kept.id}: raw answers of {', '.join(sorted(gone))} are no longer kept")
     statement = app.brokers[account.broker].parse(answers, sections, kept.observed_at, kept.trading_on)
+    clock = tuple(held for held in kept.flags if held.startswith(CLOCK))  # seen on the way, stands in no answer
+    statement = msgspec.structs.replace(statement, flags=(*statement.flags, *clock))
     try:
         check_identity(account, statement)
     except BrokerError as error:
