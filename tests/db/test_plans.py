@@ -63,6 +63,7 @@ NOT_RUN = {
     "db/ledger.py: last_sights": "replay: reads the whole account, as is meant",
     "db/batches.py: kept": "replay: reads the whole account, as is meant",
     "db/batches.py: find": "replay: finds one batch by its id",
+    "db/batches.py: fences": "replay and days valued anew: reads the whole account, as is meant",
     "db/batches.py: open_batch": "by primary key, on a conflict only",
     "db/batches.py: beat": "by primary key, after five seconds only",
     "db/batches.py: is_finished": "by primary key, after a lost connection only",

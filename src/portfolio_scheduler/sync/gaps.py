@@ -10,7 +10,7 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.db import gaps, ledger, state
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim
-from portfolio_scheduler.db.pool import Tx, transaction
+from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.changes import Event, State, fold
 from portfolio_scheduler.log import logger
 
@@ -19,17 +19,17 @@ ORDERS = "orders"
 log = logger()
 
 
-async def mark_lost_days(app: App, account: Account, claim: Claim, observed_at: datetime, trading_on: date) -> None:
+async def mark_lost_days(
+    app: App, account: Account, claim: Claim, observed_at: datetime, trading_on: date, tx: Tx
+) -> None:
     """Append one GAP for each trading day before this one whose orders nobody read on that day."""
-    async with transaction(app.pool) as tx:
-        if not await _missed(app, tx, account, trading_on):
-            return
-    async with transaction(app.pool) as tx:
-        head = await ledger.lock(tx, account.id, claim.fence)
-        missed = await _missed(app, tx, account, trading_on)  # again, now that nobody else can be at it
-        lost = [_gap(app, on, observed_at) for on in missed]
-        facts = await ledger.append(tx, head, ledger.Batch(claim.id, observed_at, {}), lost)
-        await state.save(tx, account.id, State(), fold(State(), facts), head.seq)  # type: ignore[arg-type]
+    if not await _missed(app, tx, account, trading_on):
+        return
+    head = await ledger.lock(tx, account.id, claim.fence)
+    missed = await _missed(app, tx, account, trading_on)  # again, now that nobody else can be at it
+    lost = [_gap(app, on, observed_at) for on in missed]
+    facts = await ledger.append(tx, head, ledger.Batch(claim.id, observed_at, {}), lost)
+    await state.save(tx, account.id, State(), fold(State(), facts), head.seq)  # type: ignore[arg-type]
     log.warning("days are lost", days=[on.isoformat() for on in missed])
 
 

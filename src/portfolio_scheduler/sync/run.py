@@ -165,7 +165,7 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
         except BrokerError as error:
             when = dated(app, began_at, session.clock_offset)
             if when.offset is not None:  # the broker was heard, so today is today
-                await mark_lost_days(app, account, claim, when.observed_at, when.trading_on)
+                await _again(app, partial(mark_lost_days, app, account, claim, when.observed_at, when.trading_on))
             return await fail(app, account, claim, error, when)
         finally:
             await _keep_token(app, account, session, token)
@@ -193,7 +193,7 @@ async def _fetch(
     """All the broker says, and when. What to ask last (executions, prices) follows from what it said first."""
     book = await session.fetch_book(claim.wanted)
     when = dated(app, began_at, session.clock_offset)
-    await mark_lost_days(app, account, claim, when.observed_at, when.trading_on)
+    await _again(app, partial(mark_lost_days, app, account, claim, when.observed_at, when.trading_on))
     book = Fetched(answers=when.shifted(book.answers), sections=book.sections)
     said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
     known, wanted = await _again(app, partial(_asked_next, app, account, said, when.observed_at, when.trading_on))
