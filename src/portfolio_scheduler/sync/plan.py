@@ -21,6 +21,7 @@ from portfolio_scheduler.db.planning import Due, Kind, KindDue
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.schedule import Schedule, Timetable
+from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 
 LATE = timedelta(minutes=10)  # a slot older than this was slept through, and its run is a catch-up
@@ -62,16 +63,19 @@ async def plan(app: App, now: datetime) -> Planned:
         added = await planning.add_due(tx, due, now) if due else []
         retries = await planning.add_retries(tx, now)
         await queue.enqueue(tx, [*added, *retries], waits(due))
+        failpoint("planning")
+    failpoint("planned")
     return Planned(due=len(added), retries=len(retries))
 
 
 async def sweep(app: App, now: datetime) -> Swept:
     """Give up batches whose worker died, plan them again, and wake workers for queued batches that lost their job."""
     async with transaction(app.pool) as tx:
-        stale = await planning.give_up_stale(tx, now)
-        unwoken = await planning.unwoken(tx)
+        stale = await planning.give_up_stale(tx, now, app.settings.lease_seconds)
+        unwoken = await planning.unwoken(tx, app.settings.lease_seconds)
         retries = await planning.add_retries(tx, now) if stale else []
         await queue.enqueue(tx, [*unwoken, *retries])
+        failpoint("sweeping")
     return Swept(stale=len(stale), retries=len(retries), woken=len(unwoken))
 
 
