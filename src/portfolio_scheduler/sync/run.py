@@ -310,9 +310,11 @@ async def _keep(app: App, claim: Claim, fetched: Fetched, observed_at: datetime,
 
     async def keep(tx: Tx) -> None:
         head = await ledger.lock(tx, claim.account_id, claim.fence)
-        await ledger.keep_payloads(tx, head, claim.id, fetched.answers)
+        payloads = await ledger.keep_payloads(tx, head, claim.id, fetched.answers)
         standing = _standing(app, observed_at, trading_on)
-        await batches.save_answers(tx, claim, fetched, observed_at, trading_on, standing)
+        await batches.save_reading(
+            tx, claim, fetched, payloads, observed_at=observed_at, trading_on=trading_on, standing=standing
+        )
         failpoint("keeping_answers")
 
     await _again(app, keep)
