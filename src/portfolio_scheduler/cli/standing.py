@@ -10,13 +10,12 @@ from rich.console import Console
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.cli.render import Column, Kind, Value, ist_time, print_list, print_table
-from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads import accounts as reads
 from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, CoverageRow, FindingRow
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.records import Outcome
-from portfolio_scheduler.errors import InvalidInput
+from portfolio_scheduler.domain.schedule import Timetable
 from portfolio_scheduler.sync.dating import clock_advice
 
 
@@ -51,9 +50,9 @@ async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Stand
     return [_standing(app, row, now, due[_slots_of(row)]) for row in found]
 
 
-def _slots_of(row: AccountRow) -> tuple[bytes, bool]:
+def _slots_of(row: AccountRow) -> tuple[bytes, bool, bool]:
     """What decides when an account is due."""
-    return msgspec.json.encode(row.schedules), "COMMODITY" in row.segments
+    return msgspec.json.encode(row.schedules), row.late_pass, "COMMODITY" in row.segments
 
 
 def _standing(app: App, row: AccountRow, now: datetime, due_at: datetime | None) -> Standing:
@@ -81,14 +80,10 @@ def _standing(app: App, row: AccountRow, now: datetime, due_at: datetime | None)
 
 def _next_due(app: App, row: AccountRow, now: datetime) -> datetime | None:
     """The next slot of the account's schedules, of the late pass, or of a special session."""
-    until = now + schedule.LOOK_BACK
-    try:
-        schedules = schedule.parse(row.schedules)
-    except InvalidInput:
-        schedules = (schedule.DEFAULT,)  # as the planner does
-    sessions = app.calendar.sessions(ist_date(now), ist_date(until))
-    always = schedule.always_due(sessions, now, until, commodity="COMMODITY" in row.segments)
-    return min([*schedule.slots(schedules, now, until), *always], default=None)
+    schedules, _ = schedule.kept(row.schedules)
+    timetable = Timetable(schedules, row.late_pass, "COMMODITY" in row.segments)
+    slot = next(schedule.upcoming(timetable, app.calendar.between, now), None)
+    return slot.at if slot else None
 
 
 def _unread_days(app: App, coverage: CoverageRow) -> int:

@@ -791,6 +791,7 @@ CREATE TABLE public.broker_accounts (
     state text DEFAULT 'active'::text NOT NULL,
     planned_through timestamp with time zone NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    late_pass boolean DEFAULT true NOT NULL,
     CONSTRAINT broker_accounts_check CHECK (((sealed_credentials IS NOT NULL) OR (state = 'closed'::text))),
     CONSTRAINT broker_accounts_label_check CHECK (((label <> ''::text) AND (length(label) <= 100))),
     CONSTRAINT broker_accounts_login_check CHECK ((login = ANY (ARRAY['totp'::text, 'approval'::text, 'token'::text]))),
@@ -819,6 +820,13 @@ COMMENT ON COLUMN public.broker_accounts.ucc IS 'the broker''s client code; set 
 --
 
 COMMENT ON COLUMN public.broker_accounts.planned_through IS 'every slot due until then has its batch';
+
+
+--
+-- Name: COLUMN broker_accounts.late_pass; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.late_pass IS 'whether it is read late in the evening, besides its schedules';
 
 
 --
@@ -3645,6 +3653,13 @@ GRANT SELECT(planned_through) ON TABLE public.broker_accounts TO portfolio_sched
 --
 
 GRANT SELECT(created_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.late_pass; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(late_pass) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --

@@ -118,6 +118,10 @@ class Calendar:
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return [session for on in days if (session := self.session(on)) is not None]
 
+    def between(self, after: datetime, until: datetime) -> list[Session]:
+        """The sessions of all days in India that these instants touch."""
+        return self.sessions(ist_date(after), ist_date(until))
+
 
 def make_calendar(overrides: Sequence[MarketDay] = (), exchange: str = "NSE") -> Calendar:
     """The shipped calendar with the announcements of one exchange (rows of `market_days`) on top.

@@ -57,6 +57,7 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     state: str
     segments: list[str]
     schedules: list[dict[str, str]]
+    late_pass: bool
     token_expires_at: datetime | None
     created_at: datetime
     last_batch: BatchRow | None  # the last that ended
@@ -67,8 +68,8 @@ class AccountRow(Struct, frozen=True, kw_only=True):
 
 
 _ACCOUNTS = """
-SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segments, a.schedules, a.token_expires_at,
-    a.created_at,
+SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segments, a.schedules, a.late_pass,
+    a.token_expires_at, a.created_at,
     (SELECT to_json(b) FROM effective_batches b WHERE b.account_id = a.id AND b.finished_at IS NOT NULL
         ORDER BY b.id DESC LIMIT 1) AS last_batch,
     (SELECT to_json(b) FROM sync_batches b WHERE b.account_id = a.id

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "instrument_loading"
-down_revision = "annulled_trades"
+down_revision = "late_pass"
 branch_labels = None
 depends_on = None
 
