@@ -2010,6 +2010,31 @@ COMMENT ON TABLE public.instrument_lines IS 'reference: lines of an instruments 
 
 
 --
+-- Name: instrument_loading; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.instrument_loading (
+    one boolean DEFAULT true NOT NULL,
+    worker text NOT NULL,
+    leased_until timestamp with time zone NOT NULL,
+    retry_at timestamp with time zone,
+    failures integer DEFAULT 0 NOT NULL,
+    error_text text,
+    CONSTRAINT instrument_loading_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT instrument_loading_one_check CHECK (one)
+);
+
+
+ALTER TABLE public.instrument_loading OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE instrument_loading; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.instrument_loading IS 'control: who takes in the list of instruments (one row, lease by the clock of the database), and why it failed last';
+
+
+--
 -- Name: instruments; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2473,6 +2498,14 @@ ALTER TABLE ONLY public.instrument_files
 
 
 --
+-- Name: instrument_loading instrument_loading_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.instrument_loading
+    ADD CONSTRAINT instrument_loading_pkey PRIMARY KEY (one);
+
+
+--
 -- Name: instruments instruments_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2772,6 +2805,13 @@ CREATE INDEX order_history_by_day ON public.order_history USING btree (account_i
 --
 
 CREATE UNIQUE INDEX order_history_once ON public.order_history USING btree (account_id, broker_order_id, corrects_seq) NULLS NOT DISTINCT;
+
+
+--
+-- Name: order_history_symbol; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX order_history_symbol ON public.order_history USING btree (account_id, trading_symbol);
 
 
 --
@@ -3841,6 +3881,14 @@ GRANT SELECT ON TABLE public.instrument_files TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.instrument_lines TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.instrument_lines TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE instrument_loading; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.instrument_loading TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.instrument_loading TO portfolio_scheduler_api;
 
 
 --

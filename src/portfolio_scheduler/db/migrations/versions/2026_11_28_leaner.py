@@ -11,7 +11,7 @@ import zlib
 from alembic import op
 
 revision = "leaner"
-down_revision = "late_pass"
+down_revision = "instrument_loading"
 branch_labels = None
 depends_on = None
 
@@ -22,6 +22,7 @@ DROP INDEX order_quantity_changes_day;
 CREATE INDEX order_quantity_changes_trail ON order_quantity_changes (account_id, broker_order_id);
 CREATE INDEX order_quantity_changes_symbol ON order_quantity_changes (account_id, trading_symbol);
 CREATE INDEX order_quantity_changes_day ON order_quantity_changes (account_id, trading_on);
+CREATE INDEX order_history_symbol ON order_history (account_id, trading_symbol);
 DROP INDEX holding_changes_line;
 CREATE INDEX holding_changes_line ON holding_changes (account_id, isin);
 DROP INDEX position_changes_line;
