@@ -26,6 +26,7 @@ from portfolio_scheduler.db import accounts, batches, corporate_actions, ledger,
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim, Readings, Result
 from portfolio_scheduler.db.pool import Tx, is_worth_retrying, transaction
+from portfolio_scheduler.db.state import Standing
 from portfolio_scheduler.domain.changes import (
     Difference,
     Event,
@@ -156,6 +157,7 @@ class Gathered(Struct, frozen=True, kw_only=True):
     """What the network brought. What was read first is understood already: it decided what to ask last."""
 
     said: Statement  # by the answers of the book
+    known: Standing  # what was known of it then
     book: Fetched
     last: Fetched  # executions and prices
 
@@ -183,14 +185,16 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
     rolled = ist_date(now) > ist_date(began_at)  # read across midnight: its lists may be the new day's
     if rolled:
         when = dated(app, now, when.offset)
-    await _keep(app, claim, whole, when.observed_at, when.trading_on)
+    kept = await _keep(app, claim, whole, when.observed_at, when.trading_on)
+    known = None
     if rolled:
         statement = broker.parse(whole.answers, whole.sections, when.observed_at, when.trading_on)
     else:
+        known = kept.later(gathered.known)
         statement = gathered.said.joined(broker.parse(last.answers, last.sections, when.observed_at, when.trading_on))
     statement = msgspec.structs.replace(statement, flags=(*statement.flags, *when.flags))
     check_identity(account, statement)
-    return await apply(app, account, claim, statement, when.trading_on, keep_slot=not when.contradicted)
+    return await apply(app, account, claim, statement, when.trading_on, known, keep_slot=not when.contradicted)
 
 
 # ── gather: the network, no transaction open ────────────────────────────────────────────────────────────────────────
@@ -203,24 +207,25 @@ async def _fetch(
     book = await session.fetch_book(claim.wanted)
     failpoint("book_read")
     when = dated(app, began_at, session.clock_offset)
-    await _again(app, partial(mark_lost_days, app, account, claim, when.observed_at, when.trading_on))
     book = Fetched(answers=when.shifted(book.answers), sections=book.sections)
     said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
-    known, wanted = await _again(app, partial(_asked_next, app, account, said, when.observed_at, when.trading_on))
-    fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known)))
+    known, wanted = await _again(app, partial(_asked_next, app, account, claim, said, when))
+    fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known.state)))
     priced = await _fetch_last("prices", session.fetch_prices(wanted))
     failpoint("all_read")
     answers = when.shifted(fills.answers + priced.answers)
     last = Fetched(answers=answers, sections=fills.sections | priced.sections)
-    return Gathered(said=said, book=book, last=last), when
+    return Gathered(said=said, known=known, book=book, last=last), when
 
 
 async def _asked_next(
-    app: App, account: Account, said: Statement, observed_at: datetime, trading_on: date, tx: Tx
-) -> tuple[State, list[Instrument]]:
+    app: App, account: Account, claim: Claim, said: Statement, when: Dated, tx: Tx
+) -> tuple[Standing, list[Instrument]]:
+    """What is known of what was said, and whose prices to ask for. Days that are lost are marked before."""
+    await mark_lost_days(app, account, claim, when.observed_at, when.trading_on, tx)
     ids = [order.broker_order_id for order in said.orders]
-    known = await state.load(tx, account.id, ids, trading_on, fills_of=())
-    return known, await _unpriced(app, tx, said, known, observed_at, trading_on)
+    known = await state.load_standing(tx, account.id, ids, when.trading_on, fills_of=())
+    return known, await _unpriced(app, tx, said, known.state, when.observed_at, when.trading_on)
 
 
 async def _fetch_last(section: str, fetching: Awaitable[Fetched]) -> Fetched:
@@ -305,10 +310,21 @@ async def _keep_token(app: App, account: Account, session: BrokerSession, before
             log.warning("token not kept", error=type(error).__name__)
 
 
-async def _keep(app: App, claim: Claim, fetched: Fetched, observed_at: datetime, trading_on: date) -> None:
+class Kept(Struct, frozen=True):
+    """Where the account's head stood before and after the raw answers were kept."""
+
+    before_seq: int
+    after_seq: int
+
+    def later(self, known: Standing) -> Standing | None:
+        """What was known before still stands if nobody has written in between: raw answers change no state."""
+        return Standing(self.after_seq, known.state) if known.seq == self.before_seq else None
+
+
+async def _keep(app: App, claim: Claim, fetched: Fetched, observed_at: datetime, trading_on: date) -> Kept:
     """The raw answers are facts before anybody has understood them."""
 
-    async def keep(tx: Tx) -> None:
+    async def keep(tx: Tx) -> Kept:
         head = await ledger.lock(tx, claim.account_id, claim.fence)
         payloads = await ledger.keep_payloads(tx, head, claim.id, fetched.answers)
         standing = standing_at(app, observed_at, trading_on)
@@ -316,9 +332,11 @@ async def _keep(app: App, claim: Claim, fetched: Fetched, observed_at: datetime,
             tx, claim, fetched, payloads, observed_at=observed_at, trading_on=trading_on, standing=standing
         )
         failpoint("keeping_answers")
+        return Kept(head.seq, max(head.seq, *payloads.values()) if payloads else head.seq)
 
-    await _again(app, keep)
+    kept = await _again(app, keep)
     failpoint("answers_kept")
+    return kept
 
 
 def check_identity(account: Account, statement: Statement) -> None:
@@ -342,14 +360,21 @@ def check_identity(account: Account, statement: Statement) -> None:
 
 
 async def apply(
-    app: App, account: Account, claim: Claim, statement: Statement, trading_on: date, *, keep_slot: bool = True
+    app: App,
+    account: Account,
+    claim: Claim,
+    statement: Statement,
+    trading_on: date,
+    known: Standing | None = None,
+    *,
+    keep_slot: bool = True,
 ) -> Result:
-    """Write all of it or nothing."""
+    """Write all of it or nothing. `known` saves reading again what has not changed since it was read."""
     written: list[Result] = []
 
     async def write(tx: Tx) -> Result:
         if not (written and await batches.is_finished(tx, claim)):  # else only the answer to our commit was lost
-            written.append(await _write(app, tx, account, claim, statement, trading_on, keep_slot=keep_slot))
+            written.append(await _write(app, tx, account, claim, statement, trading_on, known, keep_slot=keep_slot))
         return written[-1]
 
     result = await _again(app, write)
@@ -376,13 +401,19 @@ async def _again(app: App, work: Callable[[Tx], Awaitable[T]]) -> T:
 
 
 async def _write(
-    app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date, *, keep_slot: bool
+    app: App,
+    tx: Tx,
+    account: Account,
+    claim: Claim,
+    statement: Statement,
+    trading_on: date,
+    known_before: Standing | None,
+    *,
+    keep_slot: bool,
 ) -> Result:
     head = await ledger.lock(tx, account.id, claim.fence)
     failpoint("head_locked")
-    filled = {fill.broker_order_id for fill in statement.fills}
-    ids = filled | {order.broker_order_id for order in statement.orders}
-    known = await state.load(tx, account.id, ids, trading_on, fills_of=filled)
+    known = await _known(tx, head, statement, trading_on, known_before)
     read = await batches.readings(tx, account.id, trading_on)
     moment = await _moment(tx, account, statement, trading_on, read)
 
@@ -410,6 +441,18 @@ async def _write(
     await batches.finish(tx, claim, result, app.clock.now(), keep_slot=keep_slot)
     failpoint("batch_finished")
     return result
+
+
+async def _known(tx: Tx, head: ledger.Head, statement: Statement, trading_on: date, before: Standing | None) -> State:
+    """What the statement is compared with. What was read of it before serves again if nothing was written since, and
+    no executions are known of the orders that bring some."""
+    filled = {fill.broker_order_id for fill in statement.fills}
+    if before is not None and before.seq == head.seq:
+        executed = (before.state.orders.get(broker_order_id) for broker_order_id in filled)
+        if not any(known is not None and known.fills_quantity for known in executed):
+            return before.state
+    ids = filled | {order.broker_order_id for order in statement.orders}
+    return await state.load(tx, head.account_id, ids, trading_on, fills_of=filled)
 
 
 async def _moment(tx: Tx, account: Account, statement: Statement, trading_on: date, read: Readings) -> Moment:
