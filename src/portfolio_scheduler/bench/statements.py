@@ -12,15 +12,14 @@ from msgspec.structs import replace
 from portfolio_scheduler.clock import ist
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.records import (
+    OK,
     Fill,
     Holding,
     Margin,
     Order,
-    Outcome,
     Owner,
     Position,
     Price,
-    SectionResult,
     Statement,
 )
 
@@ -28,7 +27,6 @@ DAY = date(2026, 4, 20)
 HOLDINGS, POSITIONS, ORDERS, FILLED = 50, 10, 100, 75
 SEGMENTS = ("CASH",)
 SECTIONS = ("owner", "holdings", "positions:CASH", "orders:CASH", "fills", "margin", "prices")
-OK = SectionResult(outcome=Outcome.OK)
 
 
 def _digest(what: str) -> bytes:

@@ -238,6 +238,7 @@ class Result(Struct, frozen=True, kw_only=True):
     standing: str | None = None
     error_class: str | None = None
     error_text: str | None = None
+    fingerprint: bytes | None = None  # of what was asked first; None when it must not be taken for a repetition
 
 
 async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_slot: bool = True) -> None:
@@ -251,7 +252,7 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_sl
             sections = %(sections)s, counts = %(counts)s, flags = %(flags)s, margin = %(margin)s,
             observed_at = coalesce(%(observed_at)s, observed_at), trading_on = coalesce(%(trading_on)s, trading_on),
             standing = coalesce(%(standing)s, standing),
-            error_class = %(error_class)s, error_text = %(error_text)s,
+            error_class = %(error_class)s, error_text = %(error_text)s, fingerprint = %(fingerprint)s,
             slot_at = CASE WHEN %(keep_slot)s THEN slot_at END
         WHERE account_id = %(account)s AND id = %(id)s AND fence = %(fence)s AND status = 'running'
         """,
@@ -270,11 +271,48 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_sl
             "standing": result.standing,
             "error_class": result.error_class,
             "error_text": result.error_text,
+            "fingerprint": result.fingerprint,
             "keep_slot": keep_slot,
         },
     )
     if cursor.rowcount != 1:
         raise Fenced
+
+
+class Repeated(Struct, frozen=True, kw_only=True):
+    """A finished batch that said all there is to say of its day."""
+
+    id: UUID
+    margin: Margin | None
+
+
+async def repeated(
+    tx: Tx, claim: Claim, trading_on: date, fingerprint: bytes, sections: Mapping[str, SectionResult]
+) -> Repeated | None:
+    """The batch straight before this one, if it read the same of the same day, well and after the close, and left
+    nothing that a second look would settle. A replay or the owner's hand in between raises the fence by its own."""
+    cursor = await tx.execute(
+        """
+        SELECT id, margin FROM sync_batches b
+        WHERE account_id = %(account)s AND trading_on = %(day)s AND fence = %(fence)s - 1
+            AND fingerprint = %(fingerprint)s AND sections = %(sections)s
+            AND status = 'completed' AND standing = 'final' AND flags = '[]'
+            AND NOT EXISTS (SELECT FROM rereadings r WHERE r.account_id = b.account_id AND r.batch_id = b.id)
+            AND NOT EXISTS (SELECT FROM open_findings f
+                WHERE f.account_id = b.account_id AND f.kind IN ('SUSPECT', 'MISSING', 'DISCREPANCY'))
+        """,
+        {
+            "account": claim.account_id,
+            "day": trading_on,
+            "fence": claim.fence,
+            "fingerprint": fingerprint,
+            "sections": Jsonb(plain(sections)),
+        },
+    )
+    row = await cursor.fetchone()
+    return (
+        Repeated(id=row[0], margin=msgspec.convert(row[1], Margin, strict=False) if row[1] else None) if row else None
+    )
 
 
 async def is_finished(tx: Tx, claim: Claim) -> bool:

@@ -24,7 +24,7 @@ from portfolio_scheduler.brokers.broker import AccessToken, Broker, BrokerSessio
 from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db import accounts, batches, corporate_actions, ledger, prices, snapshots, state
 from portfolio_scheduler.db.accounts import Account
-from portfolio_scheduler.db.batches import Claim, Readings, Result
+from portfolio_scheduler.db.batches import Claim, Readings, Repeated, Result
 from portfolio_scheduler.db.pool import Tx, is_worth_retrying, transaction
 from portfolio_scheduler.db.state import Standing
 from portfolio_scheduler.domain.changes import (
@@ -62,13 +62,14 @@ from portfolio_scheduler.errors import (
 )
 from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
+from portfolio_scheduler.sync import repetition
 from portfolio_scheduler.sync.dating import Dated, clock_advice, dated, standing_at
 from portfolio_scheduler.sync.gaps import mark_lost_days
 from portfolio_scheduler.sync.ownership import checked_open
+from portfolio_scheduler.sync.repetition import CLOSING_TOGETHER
 from portfolio_scheduler.sync.snapshot import take_snapshot
 
 ATTEMPTS = 6  # of a transaction, over some six seconds: a database restarts in less
-CLOSING_TOGETHER = frozenset({"CASH", "FNO"})  # segments whose session ends with the calendar's
 GOOD = frozenset({Outcome.OK, Outcome.NOT_ENTITLED})
 COUNTED: Mapping[type, str] = {
     OrderSeen: "orders",
@@ -153,13 +154,20 @@ async def run(app: App, account: Account, claim: Claim) -> Report:
         return _report(account, claim, result)
 
 
+class Asked(Struct, frozen=True, kw_only=True):
+    """What was said first, as it is understood, and what follows from it."""
+
+    said: Statement
+    known: Standing  # what was known of it then
+    unpriced: list[Instrument]
+
+
 class Gathered(Struct, frozen=True, kw_only=True):
     """What the network brought. What was read first is understood already: it decided what to ask last."""
 
-    said: Statement  # by the answers of the book
-    known: Standing  # what was known of it then
     book: Fetched
-    last: Fetched  # executions and prices
+    first: Asked | Repeated
+    last: Fetched = Fetched()  # executions and prices
 
     @property
     def whole(self) -> Fetched:
@@ -180,7 +188,9 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
             return await fail(app, account, claim, error, when)
         finally:
             await _keep_token(app, account, session, token)
-    whole, last = gathered.whole, gathered.last
+    if isinstance(gathered.first, Repeated):
+        return await _repeat(app, claim, gathered.book, when, gathered.first)
+    first, whole, last = gathered.first, gathered.whole, gathered.last
     now = app.clock.now()
     rolled = ist_date(now) > ist_date(began_at)  # read across midnight: its lists may be the new day's
     if rolled:
@@ -190,9 +200,10 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
     if rolled:
         statement = broker.parse(whole.answers, whole.sections, when.observed_at, when.trading_on)
     else:
-        known = kept.later(gathered.known)
-        statement = gathered.said.joined(broker.parse(last.answers, last.sections, when.observed_at, when.trading_on))
-    statement = msgspec.structs.replace(statement, flags=(*statement.flags, *when.flags))
+        known = kept.later(first.known)
+        statement = first.said.joined(broker.parse(last.answers, last.sections, when.observed_at, when.trading_on))
+    fingerprint = None if rolled else gathered.book.fingerprint
+    statement = msgspec.structs.replace(statement, flags=(*statement.flags, *when.flags), fingerprint=fingerprint)
     check_identity(account, statement)
     return await apply(app, account, claim, statement, when.trading_on, known, keep_slot=not when.contradicted)
 
@@ -208,24 +219,30 @@ async def _fetch(
     failpoint("book_read")
     when = dated(app, began_at, session.clock_offset)
     book = Fetched(answers=when.shifted(book.answers), sections=book.sections)
-    said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
-    known, wanted = await _again(app, partial(_asked_next, app, account, claim, said, when))
-    fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known.state)))
-    priced = await _fetch_last("prices", session.fetch_prices(wanted))
+    first = await _again(app, partial(_asked_next, app, account, claim, broker, book, when))
+    if isinstance(first, Repeated):
+        return Gathered(book=book, first=first), when
+    fills = await _fetch_last("fills", session.fetch_fills(_owed(first.said, first.known.state)))
+    priced = await _fetch_last("prices", session.fetch_prices(first.unpriced))
     failpoint("all_read")
     answers = when.shifted(fills.answers + priced.answers)
     last = Fetched(answers=answers, sections=fills.sections | priced.sections)
-    return Gathered(said=said, known=known, book=book, last=last), when
+    return Gathered(book=book, first=first, last=last), when
 
 
 async def _asked_next(
-    app: App, account: Account, claim: Claim, said: Statement, when: Dated, tx: Tx
-) -> tuple[Standing, list[Instrument]]:
+    app: App, account: Account, claim: Claim, broker: Broker, book: Fetched, when: Dated, tx: Tx
+) -> Asked | Repeated:
     """What is known of what was said, and whose prices to ask for. Days that are lost are marked before."""
     await mark_lost_days(app, account, claim, when.observed_at, when.trading_on, tx)
+    before = await repetition.repeated(tx, app, account, claim, book, when)
+    if before is not None:
+        return before
+    said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
     ids = [order.broker_order_id for order in said.orders]
     known = await state.load_standing(tx, account.id, ids, when.trading_on, fills_of=())
-    return known, await _unpriced(app, tx, said, known.state, when.observed_at, when.trading_on)
+    unpriced = await _unpriced(app, tx, said, known.state, when.observed_at, when.trading_on)
+    return Asked(said=said, known=known, unpriced=unpriced)
 
 
 async def _fetch_last(section: str, fetching: Awaitable[Fetched]) -> Fetched:
@@ -370,15 +387,20 @@ async def apply(
     keep_slot: bool = True,
 ) -> Result:
     """Write all of it or nothing. `known` saves reading again what has not changed since it was read."""
-    written: list[Result] = []
+    write = partial(_write, app, account, claim, statement, trading_on, known, keep_slot=keep_slot)
+    result = await _once(app, claim, write)
+    failpoint("applied")
+    return result
+
+
+async def _repeat(app: App, claim: Claim, book: Fetched, when: Dated, before: Repeated) -> Result:
+    """The answers say what they said the last time: there is nothing to compare."""
 
     async def write(tx: Tx) -> Result:
-        if not (written and await batches.is_finished(tx, claim)):  # else only the answer to our commit was lost
-            written.append(await _write(app, tx, account, claim, statement, trading_on, known, keep_slot=keep_slot))
-        return written[-1]
+        return await repetition.finish(tx, app, claim, book, when, before)
 
-    result = await _again(app, write)
-    failpoint("applied")
+    result = await _once(app, claim, write)
+    failpoint("repeated")
     return result
 
 
@@ -400,14 +422,26 @@ async def _again(app: App, work: Callable[[Tx], Awaitable[T]]) -> T:
     raise AssertionError("unreachable")
 
 
+async def _once(app: App, claim: Claim, write: Callable[[Tx], Awaitable[Result]]) -> Result:
+    """Bring the batch to its end, once: when only the answer to our commit was lost, what was written is the result."""
+    written: list[Result] = []
+
+    async def work(tx: Tx) -> Result:
+        if not (written and await batches.is_finished(tx, claim)):
+            written.append(await write(tx))
+        return written[-1]
+
+    return await _again(app, work)
+
+
 async def _write(
     app: App,
-    tx: Tx,
     account: Account,
     claim: Claim,
     statement: Statement,
     trading_on: date,
     known_before: Standing | None,
+    tx: Tx,
     *,
     keep_slot: bool,
 ) -> Result:
@@ -512,6 +546,7 @@ def result_of(
         standing=standing,
         error_class=next((result.error for result in bad.values() if result.error), None),
         error_text=reasons or None,
+        fingerprint=statement.fingerprint,
     )
 
 
