@@ -3214,14 +3214,6 @@ ALTER TABLE ONLY public.broker_payloads
 
 
 --
--- Name: current_orders current_orders_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
---
-
-ALTER TABLE ONLY public.current_orders
-    ADD CONSTRAINT current_orders_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
-
-
---
 -- Name: holding_changes holding_changes_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3235,14 +3227,6 @@ ALTER TABLE ONLY public.holding_changes
 
 ALTER TABLE ONLY public.ledger_events
     ADD CONSTRAINT ledger_events_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
-
-
---
--- Name: open_findings open_findings_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
---
-
-ALTER TABLE ONLY public.open_findings
-    ADD CONSTRAINT open_findings_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
 
 
 --
@@ -3307,22 +3291,6 @@ ALTER TABLE ONLY public.procrastinate_jobs
 
 ALTER TABLE ONLY public.procrastinate_periodic_defers
     ADD CONSTRAINT procrastinate_periodic_defers_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.procrastinate_jobs(id);
-
-
---
--- Name: real_holdings real_holdings_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
---
-
-ALTER TABLE ONLY public.real_holdings
-    ADD CONSTRAINT real_holdings_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
-
-
---
--- Name: real_positions real_positions_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
---
-
-ALTER TABLE ONLY public.real_positions
-    ADD CONSTRAINT real_positions_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
 
 
 --

@@ -290,18 +290,34 @@ def found_load(account: Account, on: date, load: Load) -> None:
 
 def add_contracts(account: Account, on: date, count: int) -> None:
     """Long positions carried in from the day before, the farthest series first so that they live long."""
-    for contract in account.instruments.contracts.longest_lived(on)[:count]:
-        key = PositionKey("FNO", "NSE", contract.symbol, "NRML")
+    keys = [
+        PositionKey("FNO", "NSE", contract.symbol, "NRML")
+        for contract in account.instruments.contracts.longest_lived(on)
+    ]
+    new = [key for key in keys if key not in account.positions][:count]
+    for contract, key in ((account.instruments.contracts.find(key.symbol), key) for key in new):
+        assert contract is not None
         price = account.price(contract_ticket(contract.symbol, "BUY", contract.lot), wall_at(on, 9))
         account.positions[key] = Position(
             key=key, isin="", carried=contract.lot, carried_price=price, quantity=contract.lot, entry_price=price
         )
 
 
+def roll_contracts(account: Account, on: date) -> None:
+    """What expired before this day is gone and others take its place, so that there are as many as ever."""
+    contracts = account.instruments.contracts
+    held = [(key, contracts.find(key.symbol)) for key in account.positions if key.segment == "FNO"]
+    expired = [key for key, contract in held if contract is not None and contract.expiry < on]
+    for key in expired:
+        del account.positions[key]
+    add_contracts(account, on, len(expired))
+
+
 def plan_load(account: Account, on: date, load: Load) -> None:
     """Orders spread over the session in shares that are held; the first of them are executed at once."""
     holdings = list(account.holdings.values()) or [Holding(isin="INE002A01018", symbol="RELIANCE", free=0)]
     day = Day(account, on)
+    roll_contracts(account, on)
     for number in range(load.orders):
         at = wall_at(on, 9, 20) + number * 20_000 // load.orders
         holding = holdings[number % len(holdings)]
