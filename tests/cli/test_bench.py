@@ -19,7 +19,7 @@ from tests.conftest import open_folder
 AIMED_AT = {
     "simulator": 1,
     "pure": 0,
-    "apply": 6,
+    "apply": 8,
     "end-to-end": 4,
     "planner": 3,
     "first-day": 0,

@@ -294,7 +294,7 @@ def add_contracts(account: Account, on: date, count: int) -> None:
         PositionKey("FNO", "NSE", contract.symbol, "NRML")
         for contract in account.instruments.contracts.longest_lived(on)
     ]
-    new = [key for key in keys if key not in account.positions][:count]
+    new = [key for key in keys if key not in account.positions][: max(count, 0)]
     for contract, key in ((account.instruments.contracts.find(key.symbol), key) for key in new):
         assert contract is not None
         price = account.price(contract_ticket(contract.symbol, "BUY", contract.lot), wall_at(on, 9))
@@ -303,21 +303,13 @@ def add_contracts(account: Account, on: date, count: int) -> None:
         )
 
 
-def roll_contracts(account: Account, on: date) -> None:
-    """What expired before this day is gone and others take its place, so that there are as many as ever."""
-    contracts = account.instruments.contracts
-    held = [(key, contracts.find(key.symbol)) for key in account.positions if key.segment == "FNO"]
-    expired = [key for key, contract in held if contract is not None and contract.expiry < on]
-    for key in expired:
-        del account.positions[key]
-    add_contracts(account, on, len(expired))
-
-
 def plan_load(account: Account, on: date, load: Load) -> None:
-    """Orders spread over the session in shares that are held; the first of them are executed at once."""
+    """As many positions as ever, and orders spread over the session in shares that are held. The first of these are
+    executed at once."""
     holdings = list(account.holdings.values()) or [Holding(isin="INE002A01018", symbol="RELIANCE", free=0)]
     day = Day(account, on)
-    roll_contracts(account, on)
+    carried = sum(1 for key in account.positions if key.segment == "FNO")
+    add_contracts(account, on, load.positions - carried)  # in the place of those that have expired
     for number in range(load.orders):
         at = wall_at(on, 9, 20) + number * 20_000 // load.orders
         holding = holdings[number % len(holdings)]

@@ -189,7 +189,7 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
         finally:
             await _keep_token(app, account, session, token)
     if isinstance(gathered.first, Repeated):
-        return await _repeat(app, claim, gathered.book, when, gathered.first)
+        return await repeat(app, claim, gathered.book, when, gathered.first)
     first, whole, last = gathered.first, gathered.whole, gathered.last
     now = app.clock.now()
     rolled = ist_date(now) > ist_date(began_at)  # read across midnight: its lists may be the new day's
@@ -273,7 +273,7 @@ async def _unpriced(
 
     The close is the cash market's, which derivatives share; what trades on into the evening is read every time.
     """
-    instruments = _instruments(said, known)
+    instruments = _instruments(said, known, trading_on)
     closes_at = app.calendar.closes_at(trading_on)
     if observed_at < closes_at:
         return sorted(instruments.values())
@@ -281,9 +281,11 @@ async def _unpriced(
     return sorted(i for key, i in instruments.items() if key not in have or i.segment not in CLOSING_TOGETHER)
 
 
-def _instruments(said: Statement, known: State) -> dict[str, Instrument]:
+def _instruments(said: Statement, known: State, trading_on: date) -> dict[str, Instrument]:
+    """What was said or, where nothing was, is known; positions of an earlier day count for nothing (rule 5)."""
     holdings = said.holdings if said.applies("holdings") else tuple(k.holding for k in known.holdings.values())
-    unread = [k.position for k in known.positions.values() if not said.applies(position_section(k.position))]
+    today = [known.position for known in known.positions.values() if known.trading_on == trading_on]
+    unread = [position for position in today if not said.applies(position_section(position))]
     instruments = {}
     for holding in holdings:
         exchange = "NSE" if not holding.exchanges or "NSE" in holding.exchanges else holding.exchanges[0]
@@ -393,7 +395,7 @@ async def apply(
     return result
 
 
-async def _repeat(app: App, claim: Claim, book: Fetched, when: Dated, before: Repeated) -> Result:
+async def repeat(app: App, claim: Claim, book: Fetched, when: Dated, before: Repeated) -> Result:
     """The answers say what they said the last time: there is nothing to compare."""
 
     async def write(tx: Tx) -> Result:
