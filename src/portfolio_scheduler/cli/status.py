@@ -16,22 +16,27 @@ def status(account: AccountArgument = None, as_json: JsonOption = False) -> None
     """Print where each account stands: last sync, last complete day, next due, login, and what is missing or odd."""
     from portfolio_scheduler.cli.render import console, print_json
 
-    found, findings = run(lambda app: _status(app, account))
+    found, findings, warnings = run(lambda app: _status(app, account))
     if as_json:
-        print_json({"accounts": found, "findings": findings})
+        print_json({"accounts": found, "findings": findings, "warnings": warnings})
     elif not found:
         typer.echo(NO_ACCOUNTS)
     else:
         from portfolio_scheduler.cli.standing import print_status
 
         print_status(console(), found, findings)
+    if not as_json:
+        for warning in warnings:
+            typer.echo(warning)
 
 
-async def _status(app: "App", account: str | None) -> "tuple[list[Standing], list[FindingRow]]":
+async def _status(app: "App", account: str | None) -> "tuple[list[Standing], list[FindingRow], list[str]]":
     from portfolio_scheduler.cli.standing import standings
+    from portfolio_scheduler.clock import ist_date
     from portfolio_scheduler.db.pool import transaction
     from portfolio_scheduler.db.reads import accounts as reads
 
     ids = [one.id for one in await chosen(app, account)]
     async with transaction(app.pool) as tx:
-        return await standings(app, tx, ids), await reads.open_findings(tx, ids)
+        found = await standings(app, tx, ids), await reads.open_findings(tx, ids)
+    return *found, app.calendar.warnings(ist_date(app.clock.now()))
