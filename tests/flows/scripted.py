@@ -62,6 +62,7 @@ class ScriptedBroker:
 class ScriptedSession:
     token = None
     clock_offset = None  # a broker without a clock
+    resume_at = None
 
     def __init__(self, broker: ScriptedBroker) -> None:
         self._broker = broker
