@@ -1,4 +1,4 @@
-"""The queue's task and the loops around it: the worker, the minute tick and the sweep. `work` runs all three.
+"""The queue's task and the loops around it: the worker, the minute tick, the sweep, the login probes. `work` runs all.
 
 A job is only the wake-up and carries an id only; what is to be done stands in `sync_batches`. So nothing here retries:
 procrastinate does not, because the planner does.
@@ -20,7 +20,7 @@ from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT, SYNCS
 from portfolio_scheduler.errors import PortfolioSchedulerError
 from portfolio_scheduler.log import logger
-from portfolio_scheduler.sync import plan, run
+from portfolio_scheduler.sync import logins, plan, run
 
 TICK_SECONDS = 60
 SWEEP_SECONDS = 10
@@ -74,6 +74,10 @@ async def sweep(app: App, pulse: Pulse) -> None:
         log.warning("swept", stale=swept.stale, retries=swept.retries, woken=swept.woken)
 
 
+async def probe_logins(app: App) -> None:
+    await logins.probe_logins(app)
+
+
 async def work(app: App, stop: asyncio.Event, pulse: Pulse) -> None:
     """Plan and run syncs until told to stop. Returns when no batch of this process is open any more.
 
@@ -84,6 +88,7 @@ async def work(app: App, stop: asyncio.Event, pulse: Pulse) -> None:
         loops = [
             asyncio.create_task(_repeat(lambda: tick(app, pulse), lambda: _until_next_minute(app)), name="ticker"),
             asyncio.create_task(_repeat(lambda: sweep(app, pulse), lambda: SWEEP_SECONDS), name="sweeper"),
+            asyncio.create_task(_repeat(lambda: probe_logins(app), lambda: _until_next_minute(app)), name="logins"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:

@@ -1,7 +1,9 @@
 """Settings come from environment variables only. One table says all of them; the docs are checked against it."""
 
 import os
+import re
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,11 @@ SETTINGS = (
     ),
     Setting("PORTFOLIO_SCHEDULER_HOST", "address the service listens on", "127.0.0.1"),
     Setting("PORTFOLIO_SCHEDULER_PORT", "port the service listens on", "8800"),
+    Setting(
+        "PORTFOLIO_SCHEDULER_LOGIN_PROBE",
+        "time in India (HH:MM) at which logins are tried on trading days, while the owner can still act",
+        "15:15",
+    ),
     Setting("PORTFOLIO_SCHEDULER_LOG_LEVEL", "debug, info, warning or error", "info"),
     Setting("PORTFOLIO_SCHEDULER_LOG_FORMAT", "text or json", "text"),
     Setting(
@@ -59,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     groww_url: str = GROWW_URL
     host: str = "127.0.0.1"
     port: int = 8800
+    login_probe: time = time(15, 15)  # in India
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     clock: str | None = None  # see clock.make_clock
@@ -84,6 +92,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         "groww_url": (of("PORTFOLIO_SCHEDULER_GROWW_URL") or GROWW_URL).rstrip("/"),
         "host": of("PORTFOLIO_SCHEDULER_HOST") or "127.0.0.1",
         "port": _port(of("PORTFOLIO_SCHEDULER_PORT") or "8800"),
+        "login_probe": _time("PORTFOLIO_SCHEDULER_LOGIN_PROBE", of("PORTFOLIO_SCHEDULER_LOGIN_PROBE") or "15:15"),
         "log_level": _choice(
             "PORTFOLIO_SCHEDULER_LOG_LEVEL",
             of("PORTFOLIO_SCHEDULER_LOG_LEVEL") or "info",
@@ -101,6 +110,13 @@ def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
         return int(text)
     raise SetupProblem(f"PORTFOLIO_SCHEDULER_PORT is {text!r}; it must be a number from 1 to 65535.")
+
+
+def _time(name: str, text: str) -> time:
+    found = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text, re.ASCII)
+    if found is None:
+        raise SetupProblem(f"{name} is {text!r}; it must be a time of day such as 15:15.")
+    return time(int(found[1]), int(found[2]))
 
 
 def _choice(name: str, text: str, choices: tuple[str, ...]) -> str:

@@ -31,6 +31,7 @@ class ScriptedBroker:
     """Says `says`, as long as the sections are wanted. `before` runs before a call is answered, and may raise."""
 
     name = "groww"
+    approval_url = "https://groww.example/approve"
 
     def __init__(self) -> None:
         self.says = a_statement()

@@ -83,6 +83,7 @@ class Broker(Protocol):
     """One broker. `open` makes a session for one account; `parse` is pure."""
 
     name: ClassVar[str]
+    approval_url: ClassVar[str]  # where the owner approves an API key for the day
 
     def open(
         self, credentials: Credentials, token: AccessToken | None, clock: Clock

@@ -54,7 +54,10 @@ async def plan(app: App, now: datetime) -> Planned:
         due = [each for group in groups for each in _due(app, group, now)]
         added = await planning.add_due(tx, due, now) if due else []
         retries = await planning.add_retries(tx, now)
+        noticed = await planning.add_notices(tx, now, ist_date(now))
         await queue.enqueue(tx, [*added, *retries])
+    for account, kind, text in noticed:
+        log.warning("the owner must hear of it", account=account, kind=kind, reason=text)
     return Planned(due=len(added), retries=len(retries))
 
 

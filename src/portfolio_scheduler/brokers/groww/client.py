@@ -17,11 +17,11 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct, structs
 
-from portfolio_scheduler.brokers.broker import AccessToken, Credentials
 from portfolio_scheduler.brokers.breaker import Breaker
+from portfolio_scheduler.brokers.broker import AccessToken, Credentials
 from portfolio_scheduler.brokers.budget import Budgets, Rate
 from portfolio_scheduler.brokers.groww import instruments, parse, wire
-from portfolio_scheduler.brokers.groww.login import MINT_PATH, GrowwLogin
+from portfolio_scheduler.brokers.groww.login import APPROVAL_URL, MINT_PATH, GrowwLogin
 from portfolio_scheduler.brokers.http import Http, Policy, Route, is_loopback
 from portfolio_scheduler.clock import Clock
 from portfolio_scheduler.domain.instruments import Listing
@@ -91,6 +91,7 @@ class Groww:
     """The broker "groww". `open` makes a session for one account, `parse` turns its answers into a statement."""
 
     name: ClassVar[str] = "groww"
+    approval_url: ClassVar[str] = APPROVAL_URL
 
     def __init__(
         self, base_url: str = GROWW_URL, policy: Policy | None = None, rates: Mapping[str, Rate] = RATES
