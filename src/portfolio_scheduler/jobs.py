@@ -15,7 +15,7 @@ from procrastinate.exceptions import ProcrastinateException
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import SystemClock
-from portfolio_scheduler.db.batches import STALE_SECONDS
+from portfolio_scheduler.db.batches import BEATS_PER_LEASE
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT, SYNCS
 from portfolio_scheduler.errors import PortfolioSchedulerError
@@ -23,8 +23,8 @@ from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync import logins, plan, run
 
 TICK_SECONDS = 60
-SWEEP_SECONDS = 10
-PAUSE_SECONDS = 5  # after a tick, a sweep or the worker failed
+SWEEPS_PER_LEASE = 2
+PAUSES_PER_LEASE = 4  # how soon to go on after a tick, a sweep or the worker failed
 SYNCS_AT_ONCE = 6  # two fewer than the connections of the pool that syncs share
 FINISH_SECONDS = 14  # what a running sync gets to end by itself when the process is asked to stop
 STOP_SECONDS = 18
@@ -74,7 +74,7 @@ async def sweep(app: App, pulse: Pulse) -> None:
         log.warning("swept", stale=swept.stale, retries=swept.retries, woken=swept.woken)
 
 
-async def probe_logins(app: App) -> None:
+async def probe(app: App) -> None:
     await logins.probe_logins(app)
 
 
@@ -83,12 +83,15 @@ async def work(app: App, stop: asyncio.Event, pulse: Pulse) -> None:
 
     A bug that ends one of the loops ends all, so that whoever started the process sees it and starts it again.
     """
+    lease_seconds = app.settings.lease_seconds
     async with opened(_queue_pool(app)) as pool:
         worker = asyncio.create_task(_work_off(app, pool, pulse), name="worker")
         loops = [
-            asyncio.create_task(_repeat(lambda: tick(app, pulse), lambda: _until_next_minute(app)), name="ticker"),
-            asyncio.create_task(_repeat(lambda: sweep(app, pulse), lambda: SWEEP_SECONDS), name="sweeper"),
-            asyncio.create_task(_repeat(lambda: probe_logins(app), lambda: _until_next_minute(app)), name="logins"),
+            asyncio.create_task(_repeat(app, lambda: tick(app, pulse), lambda: _until_next_minute(app)), name="ticker"),
+            asyncio.create_task(
+                _repeat(app, lambda: sweep(app, pulse), lambda: lease_seconds / SWEEPS_PER_LEASE), name="sweeper"
+            ),
+            asyncio.create_task(_repeat(app, lambda: probe(app), lambda: _until_next_minute(app)), name="logins"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -124,18 +127,18 @@ async def _work_off(app: App, pool: Pool, pulse: Pulse) -> None:
                 concurrency=SYNCS_AT_ONCE,
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=FINISH_SECONDS,
-                stalled_worker_timeout=STALE_SECONDS,
-                update_heartbeat_interval=5,
+                stalled_worker_timeout=app.settings.lease_seconds,
+                update_heartbeat_interval=app.settings.lease_seconds / BEATS_PER_LEASE,
                 delete_jobs="always",
             )
         except TROUBLE as error:
             log.warning("the worker stopped", error=type(error).__name__)
         finally:
             pulse.working = False
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(_pause_seconds(app))
 
 
-async def _repeat(act: Callable[[], Awaitable[None]], pause: Callable[[], float]) -> None:
+async def _repeat(app: App, act: Callable[[], Awaitable[None]], pause: Callable[[], float]) -> None:
     """Do it for ever. Trouble with the database is said once when it begins and once when it is over."""
     troubled = False
     while True:
@@ -145,12 +148,16 @@ async def _repeat(act: Callable[[], Awaitable[None]], pause: Callable[[], float]
             if not troubled:
                 log.warning("planning is troubled", error=type(error).__name__, reason=_first_line(error))
             troubled = True
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(_pause_seconds(app))
             continue
         if troubled:
             log.info("planning goes on")
         troubled = False
         await asyncio.sleep(pause())
+
+
+def _pause_seconds(app: App) -> float:
+    return app.settings.lease_seconds / PAUSES_PER_LEASE
 
 
 def _until_next_minute(app: App) -> float:

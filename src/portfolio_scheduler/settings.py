@@ -50,6 +50,11 @@ SETTINGS = (
     Setting("PORTFOLIO_SCHEDULER_LOG_LEVEL", "debug, info, warning or error", "info"),
     Setting("PORTFOLIO_SCHEDULER_LOG_FORMAT", "text or json", "text"),
     Setting(
+        "PORTFOLIO_SCHEDULER_LEASE_SECONDS",
+        "seconds without a sign of life after which a worker's batch is given to another, the same for all processes",
+        "20",
+    ),
+    Setting(
         "PORTFOLIO_SCHEDULER_CLOCK",
         "for demonstrations: the time to go by, as INSTANT@INSTANT: what it was when it really was",
         "the machine's clock",
@@ -57,6 +62,8 @@ SETTINGS = (
 )
 
 GROWW_URL = "https://api.groww.in/v1"
+PORTS = range(1, 65536)
+LEASES = range(1, 601)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     login_probe: time = time(15, 15)  # in India
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
+    lease_seconds: int = 20  # a running batch is given up after so long without a heartbeat
     clock: str | None = None  # see clock.make_clock
 
 
@@ -91,8 +99,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         "database_url": of("DATABASE_URL"),
         "groww_url": (of("PORTFOLIO_SCHEDULER_GROWW_URL") or GROWW_URL).rstrip("/"),
         "host": of("PORTFOLIO_SCHEDULER_HOST") or "127.0.0.1",
-        "port": _port(of("PORTFOLIO_SCHEDULER_PORT") or "8800"),
         "login_probe": _time("PORTFOLIO_SCHEDULER_LOGIN_PROBE", of("PORTFOLIO_SCHEDULER_LOGIN_PROBE") or "15:15"),
+        "port": _whole("PORTFOLIO_SCHEDULER_PORT", of("PORTFOLIO_SCHEDULER_PORT") or "8800", PORTS),
         "log_level": _choice(
             "PORTFOLIO_SCHEDULER_LOG_LEVEL",
             of("PORTFOLIO_SCHEDULER_LOG_LEVEL") or "info",
@@ -101,15 +109,18 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         "log_format": _choice(
             "PORTFOLIO_SCHEDULER_LOG_FORMAT", of("PORTFOLIO_SCHEDULER_LOG_FORMAT") or "text", ("text", "json")
         ),
+        "lease_seconds": _whole(
+            "PORTFOLIO_SCHEDULER_LEASE_SECONDS", of("PORTFOLIO_SCHEDULER_LEASE_SECONDS") or "20", LEASES
+        ),
         "clock": of("PORTFOLIO_SCHEDULER_CLOCK"),
     }
     return Settings(**values)  # type: ignore[arg-type]
 
 
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+def _whole(name: str, text: str, allowed: range) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 10 and int(text) in allowed:
         return int(text)
-    raise SetupProblem(f"PORTFOLIO_SCHEDULER_PORT is {text!r}; it must be a number from 1 to 65535.")
+    raise SetupProblem(f"{name} is {text!r}; it must be a number from {allowed[0]} to {allowed[-1]}.")
 
 
 def _time(name: str, text: str) -> time:

@@ -19,8 +19,8 @@ from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.records import Fetched, Margin, SectionResult
 from portfolio_scheduler.errors import Conflict, Fenced, InvalidInput, NotFound
 
-STALE_SECONDS = 20
-HEARTBEAT_SECONDS = 5
+STALE_SECONDS = 20  # the default of the setting PORTFOLIO_SCHEDULER_LEASE_SECONDS
+BEATS_PER_LEASE = 4
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -42,11 +42,18 @@ class Running(Struct, frozen=True, kw_only=True):
 
 
 async def start(
-    tx: Tx, account_id: UUID, *, trigger: str, now: datetime, worker: str, wanted: Sequence[str] | None = None
+    tx: Tx,
+    account_id: UUID,
+    *,
+    trigger: str,
+    now: datetime,
+    worker: str,
+    wanted: Sequence[str] | None = None,
+    stale_seconds: float = STALE_SECONDS,
 ) -> Claim:
     """Open a batch and claim it. A queued one is taken over, and reads everything if this asks for everything; a
     running one is a `Conflict` that names it."""
-    await _give_up_stale(tx, account_id, now)
+    await _give_up_stale(tx, account_id, now, stale_seconds)
     await tx.execute(
         """
         INSERT INTO sync_batches (account_id, trigger, wanted, status, queued_at)
@@ -97,7 +104,7 @@ async def open_batch(tx: Tx, account_id: UUID) -> Running | None:
         return await cursor.fetchone()
 
 
-async def _give_up_stale(tx: Tx, account_id: UUID, now: datetime) -> None:
+async def _give_up_stale(tx: Tx, account_id: UUID, now: datetime, stale_seconds: float) -> None:
     """A running batch without a heartbeat is its dead worker's; its fence is raised before anybody else starts."""
     await tx.execute(
         """
@@ -110,7 +117,7 @@ async def _give_up_stale(tx: Tx, account_id: UUID, now: datetime) -> None:
         )
         UPDATE account_heads h SET fence = fence + 1 FROM stale WHERE h.account_id = stale.account_id
         """,
-        {"account": account_id, "now": now, "stale": STALE_SECONDS},
+        {"account": account_id, "now": now, "stale": stale_seconds},
     )
 
 

@@ -28,6 +28,7 @@ from portfolio_scheduler.domain.changes import (
 )
 from portfolio_scheduler.domain.records import Answer, Fill, Holding, Margin, Order, Position, SectionResult
 from portfolio_scheduler.errors import Fenced, NotFound
+from portfolio_scheduler.failpoints import failpoint
 
 HEAD = ("account_id", "seq", "batch_id", "observed_at", "payload_digest", "corrects_seq")
 
@@ -158,6 +159,7 @@ async def append_entries(tx: Tx, head: Head, entries: Sequence[Entry]) -> None:
             "corrects_seq": entry.corrects_seq,
         }
         rows.setdefault(kind, []).append(shared | ROWS[kind](entry.fact))
+    failpoint("facts_numbered")
     writes = [one for kind, kind_rows in rows.items() for one in rows_of(INSERTS[kind], kind_rows)]
     await write(tx, [*writes, *_moved(head, len(entries))])
 

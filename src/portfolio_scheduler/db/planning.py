@@ -12,7 +12,6 @@ import psycopg
 from msgspec import Struct
 from psycopg.rows import class_row
 
-from portfolio_scheduler.db.batches import STALE_SECONDS
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT
 from portfolio_scheduler.errors import PortfolioSchedulerError
@@ -204,7 +203,7 @@ async def add_notices(tx: Tx, now: datetime, on: date) -> list[tuple[str, str, s
     return await cursor.fetchall()
 
 
-async def give_up_stale(tx: Tx, now: datetime) -> list[UUID]:
+async def give_up_stale(tx: Tx, now: datetime, stale_seconds: float) -> list[UUID]:
     """Fail running batches without a heartbeat and raise their accounts' fences. Locks heads first, as syncs do."""
     cursor = await tx.execute(
         """
@@ -222,12 +221,12 @@ async def give_up_stale(tx: Tx, now: datetime) -> list[UUID]:
         UPDATE account_heads h SET fence = fence + 1 FROM lost WHERE h.account_id = lost.account_id
         RETURNING h.account_id
         """,
-        {"now": now, "stale": STALE_SECONDS},
+        {"now": now, "stale": stale_seconds},
     )
     return [account_id for (account_id,) in await cursor.fetchall()]
 
 
-async def unwoken(tx: Tx) -> list[UUID]:
+async def unwoken(tx: Tx, stale_seconds: float) -> list[UUID]:
     """Accounts whose batch has been queued for a while and that no waiting job will wake a worker for."""
     cursor = await tx.execute(
         """
@@ -236,6 +235,6 @@ async def unwoken(tx: Tx) -> list[UUID]:
             AND NOT EXISTS (SELECT FROM procrastinate_jobs j
                 WHERE j.status = 'todo' AND j.task_name = %s AND j.args ->> 'account_id' = b.account_id::text)
         """,
-        (STALE_SECONDS, SYNC_ACCOUNT),
+        (stale_seconds, SYNC_ACCOUNT),
     )
     return [account_id for (account_id,) in await cursor.fetchall()]

@@ -1108,7 +1108,7 @@ CREATE TABLE public.ledger_events (
     CONSTRAINT ledger_events_batch CHECK (((batch_id IS NOT NULL) OR (kind = 'CONFIG'::text))),
     CONSTRAINT ledger_events_check CHECK ((corrects_seq < seq)),
     CONSTRAINT ledger_events_corrects CHECK (((kind <> 'CORRECTION'::text) OR (corrects_seq IS NOT NULL))),
-    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
+    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'ANNULLED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
     CONSTRAINT ledger_events_seq_check CHECK ((seq > 0))
 );
 

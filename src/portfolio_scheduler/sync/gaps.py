@@ -12,6 +12,7 @@ from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.changes import Event, State, fold
+from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 
 ORDERS = "orders"
@@ -30,6 +31,7 @@ async def mark_lost_days(
     lost = [_gap(app, on, observed_at) for on in missed]
     facts = await ledger.append(tx, head, ledger.Batch(claim.id, observed_at, {}), lost)
     await state.save(tx, account.id, State(), fold(State(), facts), head.seq)  # type: ignore[arg-type]
+    failpoint("days_marked_lost")
     log.warning("days are lost", days=[on.isoformat() for on in missed])
 
 

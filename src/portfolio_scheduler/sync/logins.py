@@ -87,7 +87,8 @@ async def _probe(app: App, due: Probe, on: date) -> None:
     """Try the login and write down how it ended. What the owner alone can mend becomes a notice."""
     async with transaction(app.pool) as tx:
         account = await accounts.load(tx, due.account_id)
-    outcome, error = OK, None
+    outcome = OK
+    error: PortfolioSchedulerError | None = None
     try:
         await probe(app, account)
     except ONLY_THE_OWNER as refused:

@@ -20,6 +20,7 @@ from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.schedule import Schedule
 from portfolio_scheduler.errors import InvalidInput
+from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 
 LATE = timedelta(minutes=10)  # a slot older than this was slept through, and its run is a catch-up
@@ -56,6 +57,8 @@ async def plan(app: App, now: datetime) -> Planned:
         retries = await planning.add_retries(tx, now)
         noticed = await planning.add_notices(tx, now, ist_date(now))
         await queue.enqueue(tx, [*added, *retries])
+        failpoint("planning")
+    failpoint("planned")
     for account, kind, text in noticed:
         log.warning("the owner must hear of it", account=account, kind=kind, reason=text)
     return Planned(due=len(added), retries=len(retries))
@@ -64,10 +67,11 @@ async def plan(app: App, now: datetime) -> Planned:
 async def sweep(app: App, now: datetime) -> Swept:
     """Give up batches whose worker died, plan them again, and wake workers for queued batches that lost their job."""
     async with transaction(app.pool) as tx:
-        stale = await planning.give_up_stale(tx, now)
-        unwoken = await planning.unwoken(tx)
+        stale = await planning.give_up_stale(tx, now, app.settings.lease_seconds)
+        unwoken = await planning.unwoken(tx, app.settings.lease_seconds)
         retries = await planning.add_retries(tx, now) if stale else []
         await queue.enqueue(tx, [*unwoken, *retries])
+        failpoint("sweeping")
     return Swept(stale=len(stale), retries=len(retries), woken=len(unwoken))
 
 

@@ -62,6 +62,7 @@ from portfolio_scheduler.errors import (
     Fenced,
     PortfolioSchedulerError,
 )
+from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync.dating import Dated, clock_advice, dated
 from portfolio_scheduler.sync.gaps import mark_lost_days
@@ -104,7 +105,13 @@ async def sync_account(
     """Open a batch for the account and run it. `Conflict` when one is already running."""
     async with transaction(app.pool) as tx:
         claim = await batches.start(
-            tx, account_id, trigger=trigger, now=app.clock.now(), worker=worker_name(), wanted=wanted
+            tx,
+            account_id,
+            trigger=trigger,
+            now=app.clock.now(),
+            worker=worker_name(),
+            wanted=wanted,
+            stale_seconds=app.settings.lease_seconds,
         )
         account = checked_open(await accounts.load(tx, account_id))  # after the claim, which waits for who closes it
     return await run(app, account, claim)
@@ -117,6 +124,8 @@ async def run_queued(app: App, account_id: UUID) -> Report | None:
         if claim is None:
             return None
         account = await accounts.load(tx, account_id)
+        failpoint("claiming")
+    failpoint("claimed")
     with suppress(Fenced):  # said in the log already; whoever took the batch over reports
         return await run(app, account, claim)
     return None
@@ -196,6 +205,7 @@ async def _fetch(
 ) -> tuple[Gathered, Dated]:
     """All the broker says, and when. What to ask last (executions, prices) follows from what it said first."""
     book = await session.fetch_book(claim.wanted)
+    failpoint("book_read")
     when = dated(app, began_at, session.clock_offset)
     await _again(app, partial(mark_lost_days, app, account, claim, when.observed_at, when.trading_on))
     book = Fetched(answers=when.shifted(book.answers), sections=book.sections)
@@ -203,6 +213,7 @@ async def _fetch(
     known, wanted = await _again(app, partial(_asked_next, app, account, said, when.observed_at, when.trading_on))
     fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known)))
     priced = await _fetch_last("prices", session.fetch_prices(wanted))
+    failpoint("all_read")
     answers = when.shifted(fills.answers + priced.answers)
     last = Fetched(answers=answers, sections=fills.sections | priced.sections)
     return Gathered(said=said, book=book, last=last), when
@@ -311,6 +322,7 @@ async def _keep_token(app: App, account: Account, session: BrokerSession, before
                     await accounts.save_token(tx, account.id, sealed, minted.expires_at)
                 if resume_at is not None:
                     await accounts.leave_alone(tx, account.id, resume_at)
+            failpoint("token_kept")
         except (psycopg.Error, DatabaseUnavailable) as error:  # today's reading is worth more
             log.warning("token not kept", error=type(error).__name__)
 
@@ -323,8 +335,10 @@ async def _keep(app: App, claim: Claim, fetched: Fetched, observed_at: datetime,
         await ledger.keep_payloads(tx, head, claim.id, fetched.answers)
         standing = _standing(app, observed_at, trading_on)
         await batches.save_answers(tx, claim, fetched, observed_at, trading_on, standing)
+        failpoint("keeping_answers")
 
     await _again(app, keep)
+    failpoint("answers_kept")
 
 
 def check_identity(account: Account, statement: Statement) -> None:
@@ -364,7 +378,9 @@ async def apply(
             written.append(await _write(app, tx, account, claim, statement, trading_on, keep_slot=keep_slot))
         return written[-1]
 
-    return await _again(app, write)
+    result = await _again(app, write)
+    failpoint("applied")
+    return result
 
 
 T = TypeVar("T")
@@ -389,6 +405,7 @@ async def _write(
     app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date, *, keep_slot: bool
 ) -> Result:
     head = await ledger.lock(tx, account.id, claim.fence)
+    failpoint("head_locked")
     filled = {fill.broker_order_id for fill in statement.fills}
     ids = filled | {order.broker_order_id for order in statement.orders}
     known = await state.load(tx, account.id, ids, trading_on, fills_of=filled)
@@ -398,8 +415,10 @@ async def _write(
     difference = diff(known, statement, moment)
     batch = ledger.Batch(claim.id, statement.observed_at, statement.digests)
     facts = await ledger.append(tx, head, batch, difference.changes)
+    failpoint("facts_written")
     after = fold(known, facts)  # type: ignore[arg-type]
     await state.save(tx, account.id, known, after, head.seq)
+    failpoint("state_saved")
     await prices.save(tx, statement.prices)
 
     standing = _standing(app, statement.observed_at, trading_on)
@@ -408,12 +427,14 @@ async def _write(
         margin = statement.margin or read.margin
         head = ledger.Head(account.id, head.seq + len(facts))
         counts["snapshots"] = await take_snapshot(app, tx, head, batch, moment, after, margin)
+        failpoint("snapshot_taken")
     if statement.owner is not None:
         await _save_owner(tx, account, statement.owner)
     if any(result.error == BrokerLoginRequired.__name__ for result in statement.sections.values()):
         await accounts.needs_login(tx, account.id)
     result = result_of(difference, statement, trading_on, standing, counts)
     await batches.finish(tx, claim, result, app.clock.now(), keep_slot=keep_slot)
+    failpoint("batch_finished")
     return result
 
 
@@ -503,6 +524,7 @@ async def fail(app: App, account: Account, claim: Claim, error: BaseException, w
         with suppress(Fenced):
             keep_slot = when is None or not when.contradicted
             await batches.finish(tx, claim, result, app.clock.now(), keep_slot=keep_slot)
+        failpoint("failing")
 
     await _again(app, close)
     return result
@@ -521,10 +543,11 @@ async def heartbeat(app: App, claim: Claim) -> AsyncIterator[None]:
 
 async def _beat(app: App, claim: Claim) -> None:
     while True:
-        await asyncio.sleep(batches.HEARTBEAT_SECONDS)
+        await asyncio.sleep(app.settings.lease_seconds / batches.BEATS_PER_LEASE)
         try:
             async with transaction(app.pool) as tx:
                 await batches.beat(tx, claim)
+                failpoint("beating")
         except Fenced:
             return  # the fence stops the writing; there is nothing left to beat for
         except (psycopg.Error, PortfolioSchedulerError) as error:

@@ -44,6 +44,7 @@ from portfolio_scheduler.errors import (
     BrokerRefused,
     SetupProblem,
 )
+from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.settings import GROWW_URL
 
 READS, LIVE, AUTH = "reads", "live", "auth"
@@ -338,6 +339,7 @@ class GrowwSession:
                 ({"segment": segment} if segment else {}) | {"page": str(page), "page_size": str(ORDERS_PER_PAGE)}
             )
             answer = await self._get(read, "orders", section, "/order/list", query, about=f"scan={number}")
+            failpoint("page_read")
             rows = _decoded(wire.ORDER_KEYS, answer)
             if not rows.good and not rows.bad:
                 scan.ended_empty = True

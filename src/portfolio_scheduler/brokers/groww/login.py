@@ -28,6 +28,7 @@ from portfolio_scheduler.errors import (
     BrokerThrottled,
     BrokerUnavailable,
 )
+from portfolio_scheduler.failpoints import failpoint
 
 MINT_PATH = "/token/api/access"
 APPROVAL_URL = "https://groww.in/trade-api/api-keys"
@@ -112,6 +113,7 @@ class GrowwLogin:
         if self._failure is None:
             try:
                 self.token = await self._minted()
+                failpoint("token_minted")
             except BrokerError as error:
                 self._failure = error
         if self._failure is not None:

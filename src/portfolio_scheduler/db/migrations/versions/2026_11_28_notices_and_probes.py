@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "notices_and_probes"
-down_revision = "config_and_coverage"
+down_revision = "annulled_trades"
 branch_labels = None
 depends_on = None
 
