@@ -14,11 +14,10 @@ from portfolio_scheduler.db.notices import Notice
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads import accounts as reads
 from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, CoverageRow, FindingRow
-from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.records import Outcome
 from portfolio_scheduler.sync.dating import clock_advice
 from portfolio_scheduler.sync.risks import risks
-from portfolio_scheduler.sync.slots import slots
+from portfolio_scheduler.sync.slots import last_run, next_run, timetable
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -55,9 +54,9 @@ async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Stand
     return [_standing(app, row, now, due[_slots_of(row)]) for row in found]
 
 
-def _slots_of(row: AccountRow) -> tuple[bytes, bool]:
+def _slots_of(row: AccountRow) -> tuple[bytes, bool, bool]:
     """What decides when an account is due."""
-    return msgspec.json.encode(row.schedules), "COMMODITY" in row.segments
+    return msgspec.json.encode(row.schedules), row.late_pass, "COMMODITY" in row.segments
 
 
 def _standing(app: App, row: AccountRow, now: datetime, due: tuple[datetime | None, datetime | None]) -> Standing:
@@ -89,10 +88,8 @@ def _standing(app: App, row: AccountRow, now: datetime, due: tuple[datetime | No
 
 def _due(app: App, row: AccountRow, now: datetime) -> tuple[datetime | None, datetime | None]:
     """The last and the next slot of the account's schedules, of the late pass, or of a special session."""
-    commodity = "COMMODITY" in row.segments
-    before = slots(app, row.schedules, now - schedule.LOOK_BACK, now, commodity=commodity)
-    after = slots(app, row.schedules, now, now + schedule.LOOK_BACK, commodity=commodity)
-    return max(before, default=None), min(after, default=None)
+    kind = timetable(row.schedules, late_pass=row.late_pass, segments=row.segments)
+    return last_run(app, kind, now), next_run(app, kind, now)
 
 
 def _unread_days(app: App, coverage: CoverageRow) -> int:

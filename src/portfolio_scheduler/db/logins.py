@@ -28,7 +28,8 @@ class Unprobed(Struct, frozen=True, kw_only=True):
     """Accounts of one timetable that are not probed yet."""
 
     schedules: list[dict[str, Any]]
-    commodity: bool
+    late_pass: bool
+    segments: list[str]
     account_ids: list[UUID]
 
 
@@ -37,14 +38,14 @@ async def unprobed(tx: Tx, on: date, now: datetime) -> list[Unprobed]:
     async with tx.cursor(row_factory=class_row(Unprobed)) as cursor:
         await cursor.execute(
             f"""
-            SELECT schedules, 'COMMODITY' = ANY(segments) AS commodity, array_agg(id) AS account_ids
+            SELECT schedules, late_pass, segments, array_agg(id) AS account_ids
             FROM broker_accounts a
             WHERE state IN ('active', 'needs_login') AND (resume_at IS NULL OR resume_at <= %(now)s)
                 AND NOT EXISTS (SELECT FROM login_probes p
                     WHERE p.account_id = a.id AND p.probe_on = %(on)s AND {_SETTLED})
                 AND NOT EXISTS (SELECT FROM sync_batches b
                     WHERE b.account_id = a.id AND b.status IN ('queued', 'running'))
-            GROUP BY schedules, 'COMMODITY' = ANY(segments)
+            GROUP BY schedules, late_pass, segments
             """,  # noqa: S608 - constants
             {"on": on, "now": now},
         )

@@ -11,6 +11,7 @@ from uuid import UUID
 import psycopg
 from msgspec import Struct
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT
@@ -28,13 +29,22 @@ NEVER_RETRIED = ("BrokerLoginRequired", "BrokerNotEntitled", "BrokerRefused", "S
 INTERRUPTED = ("WorkerLost", "CancelledError", "KeyboardInterrupt")
 
 
-class Group(Struct, frozen=True, kw_only=True):
-    """Accounts that are due at the same instants."""
+class Kind(Struct, frozen=True, kw_only=True):
+    """What decides when accounts are due; most accounts share it with many others."""
 
     schedules: list[dict[str, Any]]
+    late_pass: bool
     commodity: bool
-    planned_through: datetime
-    account_ids: list[UUID]
+    planned_since: datetime  # the account of this kind that was planned longest ago
+    planned_until: datetime  # and the one planned last
+
+
+class KindDue(Struct, frozen=True, kw_only=True):
+    """The newest slot of accounts of one kind."""
+
+    kind: Kind
+    slot_at: datetime
+    trigger: str  # scheduled, catch-up
 
 
 class Due(Struct, frozen=True, kw_only=True):
@@ -43,22 +53,48 @@ class Due(Struct, frozen=True, kw_only=True):
     trigger: str  # scheduled, catch-up
 
 
-async def idle_accounts(tx: Tx, now: datetime) -> list[Group]:
-    """Accounts that may be due and have no open batch, grouped by what decides their slots.
+async def kinds(tx: Tx) -> list[Kind]:
+    """How the accounts that are to be synced differ in when they are due."""
+    async with tx.cursor(row_factory=class_row(Kind)) as cursor:
+        await cursor.execute(
+            """
+            SELECT schedules, late_pass, 'COMMODITY' = ANY(segments) AS commodity,
+                min(planned_through) AS planned_since, max(planned_through) AS planned_until
+            FROM broker_accounts WHERE state IN ('active', 'needs_login')
+            GROUP BY schedules, late_pass, 'COMMODITY' = ANY(segments)
+            """
+        )
+        return await cursor.fetchall()
+
+
+async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
+    """The accounts whose newest slot nobody has seen to and that have no open batch.
 
     After the clock was set back, `planned_through` lies in the future: then the slots themselves say what was done.
     """
-    async with tx.cursor(row_factory=class_row(Group)) as cursor:
+    async with tx.cursor(row_factory=class_row(Due)) as cursor:
         await cursor.execute(
             """
-            SELECT schedules, 'COMMODITY' = ANY(segments) AS commodity, planned_through, array_agg(id) AS account_ids
+            SELECT a.id AS account_id, due.slot_at, due.trigger
             FROM broker_accounts a
-            WHERE state IN ('active', 'needs_login') AND (planned_through < %(now)s OR planned_through > %(ahead)s)
-                AND (resume_at IS NULL OR resume_at <= %(now)s) AND NOT EXISTS (
+            JOIN unnest(%(schedules)s::jsonb[], %(late_pass)s::bool[], %(commodity)s::bool[], %(slots)s::timestamptz[],
+                    %(triggers)s::text[]) AS due (schedules, late_pass, commodity, slot_at, trigger)
+                ON a.schedules = due.schedules AND a.late_pass = due.late_pass
+                AND ('COMMODITY' = ANY(a.segments)) = due.commodity
+            WHERE a.state IN ('active', 'needs_login')
+                AND (a.planned_through < due.slot_at OR a.planned_through > %(ahead)s)
+                AND (a.resume_at IS NULL OR a.resume_at <= %(now)s) AND NOT EXISTS (
                 SELECT FROM sync_batches b WHERE b.account_id = a.id AND b.status IN ('queued', 'running'))
-            GROUP BY schedules, 'COMMODITY' = ANY(segments), planned_through
             """,
-            {"now": now, "ahead": now + AHEAD},
+            {
+                "schedules": [Jsonb(one.kind.schedules) for one in due],
+                "late_pass": [one.kind.late_pass for one in due],
+                "commodity": [one.kind.commodity for one in due],
+                "slots": [one.slot_at for one in due],
+                "triggers": [one.trigger for one in due],
+                "now": now,
+                "ahead": now + AHEAD,
+            },
         )
         return await cursor.fetchall()
 

@@ -791,6 +791,7 @@ CREATE TABLE public.broker_accounts (
     state text DEFAULT 'active'::text NOT NULL,
     planned_through timestamp with time zone NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    late_pass boolean DEFAULT true NOT NULL,
     resume_at timestamp with time zone,
     CONSTRAINT broker_accounts_check CHECK (((sealed_credentials IS NOT NULL) OR (state = 'closed'::text))),
     CONSTRAINT broker_accounts_label_check CHECK (((label <> ''::text) AND (length(label) <= 100))),
@@ -820,6 +821,13 @@ COMMENT ON COLUMN public.broker_accounts.ucc IS 'the broker''s client code; set 
 --
 
 COMMENT ON COLUMN public.broker_accounts.planned_through IS 'every slot due until then has its batch';
+
+
+--
+-- Name: COLUMN broker_accounts.late_pass; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.late_pass IS 'whether it is read late in the evening, besides its schedules';
 
 
 --
@@ -2012,6 +2020,31 @@ COMMENT ON TABLE public.instrument_lines IS 'reference: lines of an instruments 
 
 
 --
+-- Name: instrument_loading; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.instrument_loading (
+    one boolean DEFAULT true NOT NULL,
+    worker text NOT NULL,
+    leased_until timestamp with time zone NOT NULL,
+    retry_at timestamp with time zone,
+    failures integer DEFAULT 0 NOT NULL,
+    error_text text,
+    CONSTRAINT instrument_loading_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT instrument_loading_one_check CHECK (one)
+);
+
+
+ALTER TABLE public.instrument_loading OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE instrument_loading; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.instrument_loading IS 'control: who takes in the list of instruments (one row, lease by the clock of the database), and why it failed last';
+
+
+--
 -- Name: instruments; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2544,6 +2577,14 @@ ALTER TABLE ONLY public.install
 
 ALTER TABLE ONLY public.instrument_files
     ADD CONSTRAINT instrument_files_pkey PRIMARY KEY (read_on, source);
+
+
+--
+-- Name: instrument_loading instrument_loading_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.instrument_loading
+    ADD CONSTRAINT instrument_loading_pkey PRIMARY KEY (one);
 
 
 --
@@ -3734,6 +3775,13 @@ GRANT SELECT(created_at) ON TABLE public.broker_accounts TO portfolio_scheduler_
 
 
 --
+-- Name: COLUMN broker_accounts.late_pass; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(late_pass) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
 -- Name: COLUMN broker_accounts.resume_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3946,6 +3994,14 @@ GRANT SELECT ON TABLE public.instrument_files TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.instrument_lines TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.instrument_lines TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE instrument_loading; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.instrument_loading TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.instrument_loading TO portfolio_scheduler_api;
 
 
 --

@@ -7,7 +7,6 @@ neither a restart nor any number of workers doubles it.
 """
 
 import asyncio
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
@@ -27,10 +26,11 @@ from portfolio_scheduler.errors import (
 )
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync.connect import probe
-from portfolio_scheduler.sync.slots import slots
+from portfolio_scheduler.sync.slots import next_run, timetable
 
 OK, OWNER, LATER = "ok", "owner", "later"
 AT_ONCE = 6  # probes of one process
+A_DAY = timedelta(days=1)
 ONLY_THE_OWNER = (BrokerLoginRequired, BrokerNotEntitled, SecretUnreadable)
 
 log = logger()
@@ -72,15 +72,11 @@ async def _due(app: App, on: date, now: datetime) -> list[Probe]:
         groups = await logins.unprobed(tx, on, now)
     found = []
     for group in groups:
-        run_at = first_run(app, group.schedules, _probe_at(app, on), commodity=group.commodity)
-        if run_at is not None and now < run_at:
+        kind = timetable(group.schedules, late_pass=group.late_pass, segments=group.segments)
+        run_at = next_run(app, kind, _probe_at(app, on))
+        if run_at is not None and now < run_at <= now + A_DAY:
             found += [Probe(account_id=one, run_at=run_at) for one in group.account_ids]
     return found
-
-
-def first_run(app: App, schedules: Sequence[dict[str, str]], after: datetime, *, commodity: bool) -> datetime | None:
-    """The first run of the next 24 hours."""
-    return next(iter(slots(app, schedules, after, after + timedelta(days=1), commodity=commodity)), None)
 
 
 async def _probe(app: App, due: Probe, on: date) -> None:

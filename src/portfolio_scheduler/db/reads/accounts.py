@@ -75,6 +75,7 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     state: str
     segments: list[str]
     schedules: list[dict[str, str]]
+    late_pass: bool
     token_expires_at: datetime | None
     created_at: datetime
     resume_at: datetime | None
@@ -89,8 +90,8 @@ class AccountRow(Struct, frozen=True, kw_only=True):
 
 
 _ACCOUNTS = """
-SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segments, a.schedules, a.token_expires_at,
-    a.created_at, a.resume_at, a.planned_through,
+SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segments, a.schedules, a.late_pass,
+    a.token_expires_at, a.created_at, a.resume_at, a.planned_through,
     (SELECT to_json(d) FROM (SELECT finished_at, trading_on, standing, status FROM effective_batches b
         WHERE b.account_id = a.id AND b.status IN ('completed', 'partial') ORDER BY b.id DESC LIMIT 1) d) AS last_done,
     (SELECT to_json(p) FROM (SELECT probe_on, ended_at, outcome, text FROM login_probes p WHERE p.account_id = a.id

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "notices_and_probes"
-down_revision = "annulled_trades"
+down_revision = "instrument_loading"
 branch_labels = None
 depends_on = None
 
