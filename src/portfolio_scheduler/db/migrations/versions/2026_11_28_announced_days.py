@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "announced_days"
-down_revision = "late_pass"
+down_revision = "notices_and_probes"
 branch_labels = None
 depends_on = None
 
