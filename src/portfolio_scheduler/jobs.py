@@ -1,5 +1,5 @@
-"""The queue's task and the loops around it: the worker, the minute tick, the sweep and the morning's list of
-instruments. `work` runs them all.
+"""The queue's task and the loops around it: the worker, the minute tick, the sweep, the probes of logins and the
+morning's list of instruments. `work` runs them all.
 
 A job is only the wake-up and carries an id only; what is to be done stands in `sync_batches`. So nothing here retries:
 procrastinate does not, because the planner does.
@@ -7,6 +7,7 @@ procrastinate does not, because the planner does.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +16,13 @@ import psycopg
 from procrastinate.exceptions import ProcrastinateException
 
 from portfolio_scheduler.app import App
-from portfolio_scheduler.clock import SystemClock
+from portfolio_scheduler.clock import SystemClock, ist_date
 from portfolio_scheduler.db.batches import BEATS_PER_LEASE
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT, SYNCS
 from portfolio_scheduler.errors import PortfolioSchedulerError
 from portfolio_scheduler.log import logger
-from portfolio_scheduler.sync import morning, plan, run
+from portfolio_scheduler.sync import logins, morning, plan, run
 
 TICK_SECONDS = 60
 SWEEPS_PER_LEASE = 2
@@ -44,6 +45,7 @@ class Pulse:
         self.ticked_at: float | None = None
         self.swept_at: float | None = None
         self.working = False
+        self.warned_on: date | None = None
 
     def tick_age(self) -> float | None:
         """Seconds since the planner last ran to its end."""
@@ -64,8 +66,18 @@ def make_queue(app: App) -> procrastinate.App:
 async def tick(app: App, pulse: Pulse) -> None:
     planned = await plan.plan(app, app.clock.now())
     pulse.ticked_at = MACHINE.monotonic()
+    _warn(app, pulse)
     if planned.due or planned.retries:
         log.info("planned", due=planned.due, retries=planned.retries)
+
+
+def _warn(app: App, pulse: Pulse) -> None:
+    """What is not known of the days to come, once a day."""
+    today = ist_date(app.clock.now())
+    if pulse.warned_on != today:
+        for warning in app.calendar.warnings(today):
+            log.warning("calendar", warning=warning)
+    pulse.warned_on = today
 
 
 async def sweep(app: App, pulse: Pulse) -> None:
@@ -73,6 +85,10 @@ async def sweep(app: App, pulse: Pulse) -> None:
     pulse.swept_at = MACHINE.monotonic()
     if swept.stale or swept.woken:
         log.warning("swept", stale=swept.stale, retries=swept.retries, woken=swept.woken)
+
+
+async def probe(app: App) -> None:
+    await logins.probe_logins(app)
 
 
 async def name_instruments(app: App) -> None:
@@ -93,6 +109,7 @@ async def work(app: App, stop: asyncio.Event, pulse: Pulse) -> None:
             asyncio.create_task(
                 _repeat(app, lambda: sweep(app, pulse), lambda: lease_seconds / SWEEPS_PER_LEASE), name="sweeper"
             ),
+            asyncio.create_task(_repeat(app, lambda: probe(app), lambda: _until_next_minute(app)), name="logins"),
             asyncio.create_task(_repeat(app, lambda: name_instruments(app), lambda: TICK_SECONDS), name="instruments"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")

@@ -792,6 +792,7 @@ CREATE TABLE public.broker_accounts (
     planned_through timestamp with time zone NOT NULL,
     created_at timestamp with time zone NOT NULL,
     late_pass boolean DEFAULT true NOT NULL,
+    resume_at timestamp with time zone,
     CONSTRAINT broker_accounts_check CHECK (((sealed_credentials IS NOT NULL) OR (state = 'closed'::text))),
     CONSTRAINT broker_accounts_label_check CHECK (((label <> ''::text) AND (length(label) <= 100))),
     CONSTRAINT broker_accounts_login_check CHECK ((login = ANY (ARRAY['totp'::text, 'approval'::text, 'token'::text]))),
@@ -827,6 +828,13 @@ COMMENT ON COLUMN public.broker_accounts.planned_through IS 'every slot due unti
 --
 
 COMMENT ON COLUMN public.broker_accounts.late_pass IS 'whether it is read late in the evening, besides its schedules';
+
+
+--
+-- Name: COLUMN broker_accounts.resume_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.resume_at IS 'until then the broker wants the account left alone (Retry-After); null when it does not';
 
 
 --
@@ -2078,6 +2086,47 @@ COMMENT ON COLUMN public.instruments.successor_isin IS 'the ISIN that a corporat
 
 
 --
+-- Name: login_probes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.login_probes (
+    account_id uuid NOT NULL,
+    probe_on date NOT NULL,
+    attempts integer DEFAULT 1 NOT NULL,
+    claimed_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text,
+    text text,
+    CONSTRAINT login_probes_attempts_check CHECK ((attempts > 0)),
+    CONSTRAINT login_probes_check CHECK (((outcome IS NULL) = (ended_at IS NULL))),
+    CONSTRAINT login_probes_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'owner'::text, 'later'::text])))
+);
+
+
+ALTER TABLE public.login_probes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE login_probes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.login_probes IS 'control: whether an account''s login would work tonight, tried once a day before the close';
+
+
+--
+-- Name: COLUMN login_probes.claimed_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.login_probes.claimed_at IS 'by the database''s own clock, as leases are';
+
+
+--
+-- Name: COLUMN login_probes.outcome; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.login_probes.outcome IS 'ok; owner: only the owner can help; later: the broker could not be asked';
+
+
+--
 -- Name: market_days; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2089,8 +2138,11 @@ CREATE TABLE public.market_days (
     closes_at timestamp with time zone,
     note text,
     source text NOT NULL,
-    CONSTRAINT market_days_check CHECK ((((kind = 'closed'::text) = (opens_at IS NULL)) AND ((opens_at IS NULL) = (closes_at IS NULL)))),
-    CONSTRAINT market_days_kind_check CHECK ((kind = ANY (ARRAY['session'::text, 'special'::text, 'closed'::text])))
+    id uuid DEFAULT uuidv7() NOT NULL,
+    noted_at timestamp with time zone NOT NULL,
+    CONSTRAINT market_days_check CHECK ((((kind = ANY (ARRAY['session'::text, 'special'::text])) = (opens_at IS NOT NULL)) AND ((opens_at IS NULL) = (closes_at IS NULL)))),
+    CONSTRAINT market_days_kind_check CHECK ((kind = ANY (ARRAY['session'::text, 'special'::text, 'closed'::text, 'withdrawn'::text, 'known_until'::text]))),
+    CONSTRAINT market_days_source_check CHECK ((source <> ''::text))
 );
 
 
@@ -2100,7 +2152,45 @@ ALTER TABLE public.market_days OWNER TO portfolio_scheduler;
 -- Name: TABLE market_days; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON TABLE public.market_days IS 'reference: what the exchange announced beyond the regular calendar';
+COMMENT ON TABLE public.market_days IS 'reference: what the exchange announced beyond the regular calendar; of a day the newest counts';
+
+
+--
+-- Name: COLUMN market_days.kind; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.market_days.kind IS 'withdrawn: earlier entries of that day do not count; known_until: the announcements are complete until that day';
+
+
+--
+-- Name: notices; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.notices (
+    account_id uuid NOT NULL,
+    kind text NOT NULL,
+    noticed_on date NOT NULL,
+    id uuid DEFAULT uuidv7() NOT NULL,
+    noticed_at timestamp with time zone NOT NULL,
+    text text NOT NULL,
+    link text
+);
+
+
+ALTER TABLE public.notices OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE notices; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.notices IS 'control: what the owner should hear of, once a day at most for each account and kind';
+
+
+--
+-- Name: COLUMN notices.id; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.notices.id IS 'in the order they came: whoever passes them on remembers the last one';
 
 
 --
@@ -2522,11 +2612,27 @@ ALTER TABLE ONLY public.ledger_events
 
 
 --
+-- Name: login_probes login_probes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.login_probes
+    ADD CONSTRAINT login_probes_pkey PRIMARY KEY (account_id, probe_on);
+
+
+--
 -- Name: market_days market_days_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
 ALTER TABLE ONLY public.market_days
-    ADD CONSTRAINT market_days_pkey PRIMARY KEY (exchange, day_on);
+    ADD CONSTRAINT market_days_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: notices notices_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.notices
+    ADD CONSTRAINT notices_pkey PRIMARY KEY (account_id, kind, noticed_on);
 
 
 --
@@ -2777,6 +2883,20 @@ CREATE UNIQUE INDEX ledger_events_corrections ON public.ledger_events USING btre
 --
 
 CREATE INDEX ledger_events_kind ON public.ledger_events USING btree (account_id, kind, trading_on);
+
+
+--
+-- Name: market_days_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX market_days_day ON public.market_days USING btree (exchange, day_on, id DESC);
+
+
+--
+-- Name: notices_in_order; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX notices_in_order ON public.notices USING btree (id);
 
 
 --
@@ -3230,6 +3350,22 @@ ALTER TABLE ONLY public.ledger_events
 
 
 --
+-- Name: login_probes login_probes_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.login_probes
+    ADD CONSTRAINT login_probes_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: notices notices_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.notices
+    ADD CONSTRAINT notices_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
 -- Name: order_fills order_fills_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3644,6 +3780,13 @@ GRANT SELECT(late_pass) ON TABLE public.broker_accounts TO portfolio_scheduler_a
 
 
 --
+-- Name: COLUMN broker_accounts.resume_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(resume_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE broker_payloads; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3868,11 +4011,27 @@ GRANT SELECT ON TABLE public.instruments TO portfolio_scheduler_api;
 
 
 --
+-- Name: TABLE login_probes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.login_probes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.login_probes TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE market_days; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.market_days TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.market_days TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE notices; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.notices TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.notices TO portfolio_scheduler_api;
 
 
 --

@@ -11,7 +11,7 @@ import zlib
 from alembic import op
 
 revision = "leaner"
-down_revision = "instrument_loading"
+down_revision = "announced_days"
 branch_labels = None
 depends_on = None
 
