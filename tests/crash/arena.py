@@ -8,13 +8,14 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import psutil
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
@@ -116,6 +117,24 @@ class Arena:
         while self.workers:
             self.workers.pop().end()
 
+    async def frozen(self, worker: Worker) -> bool:
+        """Wait until the worker has stopped itself."""
+        return await self._until(lambda: self._is_stopped(worker), PATIENCE_SECONDS)
+
+    def _is_stopped(self, worker: Worker) -> bool:
+        return bool(worker.told()) and psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED
+
+    async def ended(self, worker: Worker, seconds: float) -> bool:
+        return await self._until(lambda: not worker.is_alive, seconds)
+
+    async def _until(self, so: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if so():
+                return True
+            await asyncio.sleep(LOOK_SECONDS / 2)
+        return False
+
     async def done(self, *, workers: int = 1) -> bool:
         """Wait until every account has been read at this moment, replacing workers that died."""
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -171,6 +190,27 @@ class Arena:
 
     def judge(self) -> Verdict:
         return self.oracle.judge(self.connection, self.numbers)
+
+    def facts(self) -> int:
+        """How many facts there are."""
+        return int(self._one("SELECT coalesce(sum(seq), 0) FROM account_heads"))
+
+    def taken_over(self, pid: int) -> int:
+        """How many batches a worker's process has lost to others."""
+        return int(
+            self._one(
+                "SELECT count(*) FROM sync_batches WHERE error_class = 'WorkerLost' AND worker LIKE %s", f"%:{pid}"
+            )
+        )
+
+    def open_batches_of(self, pid: int) -> int:
+        return int(
+            self._one("SELECT count(*) FROM sync_batches WHERE status = 'running' AND worker LIKE %s", f"%:{pid}")
+        )
+
+    def _one(self, query: str, *parameters: object) -> Any:
+        row = self.connection.execute(query, parameters).fetchone()  # type: ignore[call-overload]
+        return row[0]
 
     async def problems(self) -> list[str]:
         """What the product's own checks say of it all."""

@@ -1,24 +1,20 @@
 """T1: workers are killed at each failpoint, and everything is written once."""
 
-import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
-import pytest
 
-from portfolio_scheduler.simulator.options import Load, Quirks
 from tests.conftest import Database
-from tests.crash.arena import EVENING, LEASE_SECONDS, NOON, Arena, arena, copied
+from tests.crash.arena import EVENING, LEASE_SECONDS, NOON, Arena
+from tests.crash.lanes import Outcome, in_lanes
 from tests.crash.points import failpoints
 from tests.crash.worker_process import Trouble
 from tests.scale import scaled
 
 RUNS = 242
-LANES = 4
 ACCOUNTS = 4
-LOAD = Load(holdings=6, orders=12, filled=6)
 
 # Points that are reached at some times of day only, or once in a worker's life, or only when something is wrong.
 AT = {"token_minted": NOON, "token_kept": NOON, "days_marked_lost": NOON, "snapshot_taken": EVENING}
@@ -30,44 +26,40 @@ NEEDS: dict[str, dict[str, Any]] = {
 
 
 async def test_a_worker_killed_at_any_failpoint_loses_nothing_and_doubles_nothing(
-    template: Database, admin: "psycopg.Connection[Any]"
+    template: Database, admin: "psycopg.Connection[Any]", tell: Callable[[str, object], None]
 ) -> None:
     points = failpoints()
-    runs = points * max(scaled(RUNS) // len(points), 2)
-    lanes = [runs[number::LANES] for number in range(LANES)]
-    told = await asyncio.gather(*(lane(template, admin, number, own) for number, own in enumerate(lanes)))
-    assert [line for lines in told for line in lines] == []
+    works = points * max(scaled(RUNS) // len(points), 2)
+    outcome = await in_lanes(template, admin, works, killed, count=ACCOUNTS)
+    tell("T1 killed at a failpoint", outcome)
+    assert outcome.wrong == []
+    assert outcome.runs == len(works)
+    assert outcome.expected > 20 * len(works)
 
 
-async def lane(
-    template: Database, admin: "psycopg.Connection[Any]", number: int, points: Sequence[str]
-) -> list[str]:
-    """One database after the other's kill. What went wrong."""
-    chance = random.Random(number)
-    wrong: list[str] = []
-    with copied(template, admin) as database:
-        async with arena(database, count=ACCOUNTS, load=LOAD, kinds=("quiet",)) as place:
-            for point in points:
-                wrong += await kill_at(place, point, 1 if point in ONCE else chance.randint(1, ACCOUNTS - 1))
-            return wrong + await place.problems()
+async def killed(place: Arena, outcome: Outcome, points: Sequence[str]) -> None:
+    """One worker after the other is killed; another one ends its work."""
+    chance = random.Random(",".join(points))
+    for point in points:
+        nth = 1 if point in ONCE else chance.randint(1, ACCOUNTS - 1)
+        await prepare(place, point)
+        worker = place.start(Trouble(point=point, act="kill", nth=nth))
+        if not await place.done():
+            outcome.wrong.append(f"{point}: not all accounts were read")
+        if worker.told() != [("kill", point)]:
+            outcome.wrong.append(f"{point}: was not reached {nth} times; teach the test when it is")
+        place.end_workers()
+        outcome.judged(f"killed at {point} ({nth})", place.judge())
 
 
-async def kill_at(place: Arena, point: str, nth: int) -> list[str]:
-    """Kill one worker there; another one ends the work."""
-    hour = AT.get(point) or (EVENING if place.oracle.readings and place.hour == NOON else NOON)
-    if hour == EVENING and (not place.oracle.readings or place.hour == EVENING):
+async def prepare(place: Arena, point: str) -> None:
+    """A moment at which that point is reached, with what it needs."""
+    noon = not place.oracle.readings or place.hour == EVENING
+    hour = AT.get(point) or (NOON if noon else EVENING)
+    if hour == EVENING and noon:
         place.next_moment(NOON, skipping=1)
         await place.done()
         place.end_workers()
     place.next_moment(hour, skipping=1)
     if point in NEEDS:
         place.break_broker(**NEEDS[point])
-    worker = place.start(Trouble(point=point, act="kill", nth=nth))
-    done = await place.done()
-    told = worker.told()
-    place.end_workers()
-    wrong = [] if done else [f"{point}: not done"]
-    if told != [("kill", point)]:
-        wrong.append(f"{point}: was not reached {nth} times; teach the test when it is")
-    verdict = place.judge()
-    return wrong if verdict.is_good else [*wrong, f"killed at {point} ({nth}): {verdict}"]

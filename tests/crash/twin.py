@@ -46,9 +46,12 @@ def in_several_commits() -> None:
 
 async def _lock_after_saying_done(tx: Tx, account_id: UUID, fence: int) -> Head:
     head = await _lock_without_fence(tx, account_id, fence)
-    await tx.execute("UPDATE sync_batches SET status = 'completed', finished_at = greatest(queued_at, started_at), "
-                     "trading_on = coalesce(trading_on, current_date) WHERE account_id = %s AND fence = %s "
-                     "AND status = 'running' AND answers IS NOT NULL", (account_id, fence))
+    await tx.execute(
+        "UPDATE sync_batches SET status = 'completed', finished_at = greatest(queued_at, started_at), "
+        "trading_on = coalesce(trading_on, current_date) WHERE account_id = %s AND fence = %s "
+        "AND status = 'running' AND answers IS NOT NULL",
+        (account_id, fence),
+    )
     await _commit(tx)
     return head
 
