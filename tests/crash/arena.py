@@ -1,4 +1,4 @@
-"""Where crashes are tried: accounts at the broker's process, a database, workers that die, and the oracle that looks on.
+"""Where crashes are tried: accounts at the broker's process, a database, workers that die, and an oracle that looks on.
 
 Time goes by moments: the broker's clock stands at one, the planner of the next worker finds all accounts due, workers
 are started, disturbed and replaced until every account has been read, then the oracle judges.
@@ -9,15 +9,14 @@ import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from datetime import date, datetime, timedelta
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import psutil
 import psycopg
-from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
@@ -30,7 +29,6 @@ from portfolio_scheduler.clock import StoppedClock, ist
 from portfolio_scheduler.db import accounts, embedded
 from portfolio_scheduler.db.pool import make_pool, opened, transaction
 from portfolio_scheduler.domain.records import Login
-from portfolio_scheduler.settings import Settings
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.options import Load, SimulatorOptions
 from portfolio_scheduler.sync.connect import connect
@@ -67,7 +65,7 @@ class Arena:
         self.moved_on = 0  # how often workers had to look again a quarter of an hour later
         self._days = [session.on for session in CALENDAR.sessions(date(2024, 1, 2), date(2026, 4, 24))]
         self._day = -1
-        self._at = datetime.min
+        self._at = datetime.min.replace(tzinfo=UTC)
         self._began = 0.0
 
     # ── time ──
@@ -181,10 +179,9 @@ class Arena:
         return row[0] == len(self.numbers), row[1]
 
     def reconnect(self) -> None:
-        try:
+        self.connection.close()
+        with suppress(psycopg.OperationalError):
             self.connection = psycopg.connect(self.database.superuser, autocommit=True)
-        except psycopg.OperationalError:
-            return
 
     # ── what came of it ──
 
@@ -207,6 +204,9 @@ class Arena:
         return int(
             self._one("SELECT count(*) FROM sync_batches WHERE status = 'running' AND worker LIKE %s", f"%:{pid}")
         )
+
+    def failed_batches(self) -> int:
+        return int(self._one("SELECT count(*) FROM sync_batches WHERE status = 'failed'"))
 
     def _one(self, query: str, *parameters: object) -> Any:
         row = self.connection.execute(query, parameters).fetchone()  # type: ignore[call-overload]
@@ -248,11 +248,9 @@ async def arena(database: Database, *, count: int, load: Load | None, kinds: Seq
     options = SimulatorOptions(
         accounts=count, on=first, load=load, kinds=tuple(kinds), seed=int(os.environ.get("CRASH_SEED", "7"))
     )
-    with ExitStack() as stack:
-        crew = stack.enter_context(Crew(1, broker, options))
+    async with started(Crew(1, broker, options)) as crew:
         (url,) = crew.tell("url")
         settings = msgspec.structs.replace(database.settings, groww_url=url)
-        connection = stack.enter_context(psycopg.connect(database.superuser, autocommit=True))
         async with opened(make_pool(database.worker, "worker", max_size=4)) as pool:
             app = App(
                 settings=settings,
@@ -263,12 +261,23 @@ async def arena(database: Database, *, count: int, load: Load | None, kinds: Seq
                 vault=Vault.open_keys(settings),
                 brokers={"groww": Groww(url)},
             )
-            made = Arena(database, app, crew, connection)
+            made = Arena(database, app, crew, psycopg.connect(database.superuser, autocommit=True))
             await made.connect(count)
         try:
             yield made
         finally:
             made.end_workers()
+            made.connection.close()
+
+
+@asynccontextmanager
+async def started(crew: Crew) -> AsyncIterator[Crew]:
+    """Its processes, started and ended while others go on."""
+    await asyncio.to_thread(crew.__enter__)
+    try:
+        yield crew
+    finally:
+        await asyncio.to_thread(crew.__exit__, None, None, None)
 
 
 @contextmanager
@@ -282,6 +291,3 @@ def copied(template: Database, admin: "psycopg.Connection[Any]") -> Iterator[Dat
     )
     yield template.copied_to(name)
     admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
-
-
-__all__ = ["EVENING", "NOON", "Arena", "Settings", "arena", "copied", "make_conninfo"]

@@ -2,7 +2,6 @@
 
 import multiprocessing.forkserver
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from tests.crash import worker_process
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nursery() -> Iterator[None]:
+def nursery() -> None:
     """Started once per test process, the only one with the failpoints' switch in its environment."""
     os.environ[SWITCH] = "1"
     try:
@@ -19,4 +18,3 @@ def nursery() -> Iterator[None]:
         multiprocessing.forkserver.ensure_running()
     finally:
         del os.environ[SWITCH]
-    yield

@@ -43,18 +43,18 @@ async def test_a_machine_suspended_in_mid_fetch_is_fenced_and_its_syncs_run_agai
 
 async def stopped(place: Arena, outcome: Outcome, points: Sequence[str]) -> None:
     for point in points:
-        await _frozen(place, outcome, point, "stop")
+        await frozen(place, outcome, point, "stop")
 
 
 async def suspended(place: Arena, outcome: Outcome, points: Sequence[str]) -> None:
     for point in points:
-        await _frozen(place, outcome, point, "suspend")
+        await frozen(place, outcome, point, "suspend")
 
 
-async def _frozen(place: Arena, outcome: Outcome, point: str, act: Any) -> None:
+async def frozen(place: Arena, outcome: Outcome, point: str, act: Any, *, nth: int = 1, **duty: Any) -> None:
     """The worker stops itself there, a second one ends the work, the first goes on and is asked to end."""
     await prepare(place, point)
-    zombie = place.start(Trouble(point=point, act=act, nth=1))
+    zombie = place.start(Trouble(point=point, act=act, nth=nth), **duty)
     if not await place.frozen(zombie):
         outcome.wrong.append(f"{point}: was not reached")
     place.workers.remove(zombie)

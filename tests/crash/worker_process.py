@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
+import psutil
 import psycopg
 from msgspec import Struct
 
@@ -62,10 +63,10 @@ def run(pipe: "Connection[Any, Any]", duty: Duty) -> None:
     """The whole process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the tests end their own
     log.configure(os.environ.get("CRASH_LOG", "error"))  # type: ignore[arg-type]
+    idle = duty.settings.lease_seconds * 3 // 2  # as 30 seconds are to the lease of 20
+    pools.LIMITS["worker"] = Limits(60, 5, idle if duty.twin is None else 0)
     if duty.twin is not None:
         twin.break_it(duty.twin)
-    idle = duty.settings.lease_seconds * 3 // 2  # as 30 seconds are to the lease of 20
-    pools.LIMITS["worker"] = Limits(60, 5, idle)
     with suppress(PortfolioSchedulerError):
         asyncio.run(_work(pipe, duty))
         return
@@ -92,8 +93,7 @@ async def _work(pipe: "Connection[Any, Any]", duty: Duty) -> None:
 
 
 def _limit_memory(more: int) -> None:
-    with open("/proc/self/statm") as statm:
-        now = int(statm.read().split()[0]) * resource.getpagesize()
+    now = psutil.Process().memory_info().vms
     resource.setrlimit(resource.RLIMIT_AS, (now + more, now + more))
 
 
