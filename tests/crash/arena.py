@@ -35,7 +35,7 @@ from portfolio_scheduler.sync.connect import connect
 from portfolio_scheduler.vault import Vault
 from tests.conftest import Database
 from tests.crash.broker import broker
-from tests.crash.oracle import Oracle, Verdict
+from tests.crash.oracle import FACTS, Oracle, Verdict
 from tests.crash.worker_process import CALENDAR, Duty, Trouble, Worker
 
 LEASE_SECONDS = 1
@@ -190,7 +190,7 @@ class Arena:
 
     def facts(self) -> int:
         """How many facts there are."""
-        return int(self._one("SELECT coalesce(sum(seq), 0) FROM account_heads"))
+        return sum(int(self._one(f"SELECT count(*) FROM {table}")) for table in FACTS)
 
     def taken_over(self, pid: int) -> int:
         """How many batches a worker's process has lost to others."""

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ from tests.crash import twin
 
 Act = Literal["kill", "stop", "terminate", "40001", "40P01", "ask to end", "suspend"]
 CALENDAR = make_calendar()
+BUSY_SECONDS = 0.3
 BUSY = 3  # exit code: the database was not there at the start
 
 
@@ -70,6 +72,7 @@ def run(pipe: "Connection[Any, Any]", duty: Duty) -> None:
     with suppress(PortfolioSchedulerError):
         asyncio.run(_work(pipe, duty))
         return
+    time.sleep(BUSY_SECONDS)  # whoever replaces it is not to do so all the time
     os._exit(BUSY)
 
 
