@@ -306,3 +306,16 @@ def test_an_owner_without_code_is_none() -> None:
     statement = parse([an_answer("owner", "owner", {"vendor_user_id": "v"})], {"owner": OK}, NOW, TODAY)
     assert statement.owner is None
     assert statement.sections["owner"].outcome is Outcome.FAILED
+
+
+def test_a_cancelled_trade_is_read_and_flagged() -> None:
+    statement = of_fills(a_trade("A", 1), a_trade("A", 2, trade_status="CANCELLED"))
+    assert [fill.is_cancelled for fill in statement.fills] == [False, True]
+    assert statement.flags == ("fills:status:CANCELLED",)
+    assert statement.ok("fills")
+
+
+def test_a_creation_time_that_one_scan_gives_less_exactly_is_no_other_order() -> None:
+    vague, exact = an_order(1, created_at="2026-04-24T09:30"), an_order(1, created_at="2026-04-24T09:30:17")
+    assert of_orders(vague, exact).quarantined == ()
+    assert len(of_orders(vague, an_order(1, created_at="2026-04-24T09:31:17")).quarantined) == 1

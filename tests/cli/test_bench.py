@@ -21,6 +21,7 @@ AIMED_AT = {
     "pure": 0,
     "apply": 6,
     "end-to-end": 4,
+    "planner": 3,
     "first-day": 0,
     "memory": 1,
     "size": 1,

@@ -90,3 +90,15 @@ def test_bad_lines_are_told_by_their_number(terminal: Terminal, folder: Path) ->
     assert skipped.code == 0
     assert "1 closing prices of 17 Apr 2026: 1 new" in skipped.out
     assert "2 bad lines were left out." in skipped.out
+
+
+def test_status_says_why_the_morning_s_list_could_not_be_taken_in(terminal: Terminal) -> None:
+    terminal.connect(1)
+    assert terminal("status", "--json").json["instruments"] is None
+    terminal.rows(
+        "INSERT INTO instrument_loading (worker, leased_until, retry_at, failures, error_text) "
+        "VALUES ('w', now(), now(), 2, 'Groww does not give its list.') RETURNING 1"
+    )
+    said = "The list of instruments could not be taken in (2 times): Groww does not give its list."
+    assert said in terminal("status").out
+    assert terminal("status", "--json").json["instruments"]["failures"] == 2

@@ -21,6 +21,7 @@ SHARED = {
     "instruments",
     "instrument_files",
     "instrument_lines",
+    "instrument_loading",
     "price_lines",
     "market_days",
     "corporate_actions",

@@ -6,9 +6,17 @@ from decimal import Decimal
 import pytest
 
 from portfolio_scheduler.clock import ist
-from portfolio_scheduler.domain.changes import Change, FillSeen, OrderChange, State, fold
+from portfolio_scheduler.domain.changes import Change, Event, FillSeen, OrderChange, State, fold
 from portfolio_scheduler.domain.diff import diff
-from portfolio_scheduler.domain.records import STATUS_FINAL, STATUS_RANK, WORKING_RANK, Statement
+from portfolio_scheduler.domain.records import (
+    FILL_FINAL,
+    STATUS_FINAL,
+    STATUS_RANK,
+    WORKING_RANK,
+    Outcome,
+    Statement,
+    stand_in_id,
+)
 from tests.builders import MONDAY, TUESDAY, AnOrder, a_fill, a_moment, a_statement, an_order, d
 
 STATUSES = [*STATUS_RANK, "SOMETHING_NEW"]
@@ -71,6 +79,7 @@ def test_every_change_of_status_has_its_name(before: str, after: str) -> None:
         ("trigger_price", 99, ["ORDER_MODIFIED"]),
         ("order_type", "MARKET", ["ORDER_MODIFIED"]),
         ("validity", "IOC", ["ORDER_MODIFIED"]),
+        ("product", "MIS", ["ORDER_MODIFIED"]),
         ("amo_status", "PLACED", ["STATUS_CHANGED"]),
         ("average_fill_price", 99, ["STATUS_CHANGED"]),
         ("filled_quantity", 3, ["QUANTITY_ADDED"]),
@@ -286,3 +295,106 @@ def test_an_order_placed_for_tomorrow_fills_on_its_own_day() -> None:
 def test_an_order_whose_symbol_was_missing_at_first_is_still_the_same_order() -> None:
     state = known(an_order("", buy=10))
     assert names(told(an_order("INFY", buy=10).filled(4), state=state)) == ["QUANTITY_ADDED"]
+
+
+ENDED = sorted(FILL_FINAL)
+
+
+@pytest.mark.parametrize("status", ENDED)
+@pytest.mark.parametrize(
+    "late", [{"quantity": 12}, {"price": 101}, {"trigger_price": 99}, {"order_type": "MARKET"}, {"validity": "IOC"}]
+)
+def test_an_amendment_after_the_end_goes_back_and_changes_nothing_that_is_known(
+    status: str, late: dict[str, object]
+) -> None:
+    ended = an_order(buy=10).filled(10).being(status)
+    found = told(ended.amended(**late), state=known(ended))
+    assert names(found) == ["REGRESSED"]
+    (name,) = late
+    assert str(found[0].details.regressed_to).startswith(f"{status}: {name} ")
+    after = fold(known(ended), [(9, found[0])])
+    assert after.orders["G1"].order == ended.order, "the high-water mark stays"
+    assert told(ended.amended(**late), state=after) == [], "it is told once"
+    assert names(told(ended.amended(quantity=13, price=7), state=after)) == ["REGRESSED"], "another one is told too"
+    assert names(told(ended, state=after)) == ["STATUS_CHANGED"], "the way back up"
+
+
+def test_an_order_that_fills_more_after_its_end_had_not_ended() -> None:
+    ended = an_order(buy=10).filled(10).being("EXECUTED")
+    found = told(an_order(buy=15).filled(15).being("EXECUTED"), state=known(ended))
+    assert names(found) == ["ORDER_MODIFIED", "QUANTITY_ADDED"]
+
+
+def test_a_product_that_is_converted_after_the_end_is_recorded() -> None:
+    ended = an_order(buy=10).filled(10).being("EXECUTED")
+    (change,) = told(ended.amended(product="MIS"), state=known(ended))
+    assert (change.change_type, change.details.product) == ("ORDER_MODIFIED", "MIS")
+    assert fold(known(ended), [(9, change)]).orders["G1"].order.product == "MIS"
+
+
+NINE = ist(MONDAY, 9, 30)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "is_another"),
+    [
+        (ist(MONDAY, 0), NINE, False),  # a date, then a time
+        (NINE, NINE.replace(second=17), False),
+        (NINE.replace(second=17), NINE.replace(second=17, microsecond=250_000), False),
+        (NINE.replace(second=17), NINE, False),  # less exact later
+        (NINE, None, False),
+        (NINE.replace(second=17), NINE.replace(second=18), True),
+        (NINE, NINE.replace(minute=31), True),
+        (ist(MONDAY, 0), ist(TUESDAY, 9), True),
+    ],
+)
+def test_a_creation_time_that_becomes_more_exact_is_the_same(
+    first: datetime, then: datetime | None, is_another: bool
+) -> None:
+    before = an_order(created_at=first)
+    found = diff(known(before), a_statement(orders=(before.amended(created_at=then),)), a_moment())
+    assert [change.kind for change in found.changes if isinstance(change, Event)] == ["QUARANTINED"] * is_another
+
+
+def test_an_id_that_comes_back_as_another_order_shows_in_its_section() -> None:
+    found = diff(known(an_order()), a_statement(orders=(an_order("TCS"),)), a_moment())
+    assert found.sections["orders:CASH"].outcome is Outcome.UNSTABLE
+    assert "G1 contradicts" in (found.sections["orders:CASH"].reason or "")
+    assert found.sections["orders:FNO"].outcome is Outcome.OK
+    again = fold(known(an_order()), enumerate(found.changes, start=5))
+    second = diff(again, a_statement(orders=(an_order("TCS"),)), a_moment())
+    assert (second.changes, second.sections["orders:CASH"].outcome) == ((), Outcome.UNSTABLE)
+
+
+def test_a_cancelled_trade_is_kept_as_a_finding_and_counts_as_no_execution() -> None:
+    order = an_order(buy=10).filled(6)
+    trades = (a_fill(6, trade="T1", status="EXECUTED"), a_fill(4, trade="T2", status="CANCELLED"))
+    found = diff(State(), a_statement(orders=(order,), fills=trades), a_moment())
+    assert [change.fill.broker_trade_id for change in found.changes if isinstance(change, FillSeen)] == ["T1"]
+    (event,) = [change for change in found.changes if isinstance(change, Event)]
+    assert (event.kind, event.subject) == ("ANNULLED", "G1/T2")
+    assert "4 at 100" in event.details["reason"]
+    state = fold(State(), enumerate(found.changes, start=1))
+    assert state.orders["G1"].fills_quantity == 6
+    assert diff(state, a_statement(orders=(order,), fills=trades), a_moment()).changes == ()
+
+
+def test_a_trade_that_is_cancelled_later_is_found_and_the_filled_quantity_stays() -> None:
+    order = an_order(buy=10).filled(6)
+    first = diff(State(), a_statement(orders=(order,), fills=(a_fill(6),)), a_moment())
+    state = fold(State(), enumerate(first.changes, start=1))
+    cancelled = a_fill(6, status="CANCELLED")
+    (event,) = diff(state, a_statement(orders=(order,), fills=(cancelled,)), a_moment()).changes
+    assert isinstance(event, Event)
+    assert event.kind == "ANNULLED"
+
+
+def test_only_cancelled_trades_after_a_stand_in_are_no_execution() -> None:
+    order = an_order(buy=10).filled(6)
+    stand_in = a_fill(6, trade=stand_in_id(d(6)), synthetic=True)
+    first = diff(State(), a_statement(orders=(order,), fills=(stand_in,)), a_moment())
+    state = fold(State(), enumerate(first.changes, start=1))
+    cancelled = a_fill(6, status="CANCELLED")
+    found = diff(state, a_statement(orders=(order,), fills=(cancelled,)), a_moment()).changes
+    assert [change.kind for change in found if isinstance(change, Event)] == ["ANNULLED"]
+    assert len(found) == 1

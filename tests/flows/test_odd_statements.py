@@ -459,3 +459,39 @@ class PoolThatLosesAnswers:
         if finished:
             self._lost = True
             raise psycopg.OperationalError("the connection is lost")
+
+
+async def test_what_an_order_should_not_do_is_recorded_and_rebuilt(stage: Stage) -> None:
+    """Converted, amended after its end, traded and taken back: told once, and the same after rebuild and replay."""
+    broker, account = scripted(stage), await connected(stage)
+    stage.clock.set(ist(MONDAY, 16))
+    order = an_order(buy=10).filled(6).being("CANCELLED")
+    trades = (a_fill(6), a_fill(4, trade="T2", status="CANCELLED"))
+    broker.says = a_statement(orders=(order,), fills=trades)
+    first = await stage.sync(account)
+    assert (first.counts["fills"], first.counts["events"], first.counts["snapshots"]) == (1, 1, 1)
+    broker.says = a_statement(orders=(order.amended(product="MIS"),), fills=trades)
+    assert (await stage.sync(account)).counts["order_changes"] == 1
+    broker.says = a_statement(orders=(order.amended(product="MIS", quantity=6),), fills=trades)
+    for told in (1, 0):
+        assert (await stage.sync(account)).counts["order_changes"] == told
+    names = "SELECT change_type, payload_digest IS NULL FROM order_quantity_changes ORDER BY seq DESC LIMIT 2"
+    assert await stage.rows(names) == [("REGRESSED", True), ("ORDER_MODIFIED", True)]  # a script has no raw answers
+    kept = "SELECT product, quantity, regressed_status FROM current_orders"
+    assert await stage.rows(kept) == [("MIS", 10, "CANCELLED: quantity 6")]
+    assert await stage.rows("SELECT kind, subject FROM open_findings") == [("ANNULLED", "G1/T2")]
+    await check_ledger(stage, account.id)
+
+
+async def test_an_id_conflict_makes_its_section_unstable_and_the_day_incomplete(stage: Stage) -> None:
+    broker, account = scripted(stage), await connected(stage)
+    stage.clock.set(ist(MONDAY, 15))
+    broker.says = a_statement(orders=(an_order("INFY", buy=10),))
+    await stage.sync(account)
+    stage.clock.set(ist(MONDAY, 16))
+    broker.says = a_statement(orders=(an_order("TCS", buy=10),))
+    report = await stage.sync(account)
+    assert (report.status, report.sections["orders:CASH"].outcome) == ("partial", Outcome.UNSTABLE)
+    assert report.counts["snapshots"] == 0
+    assert await stage.rows("SELECT trading_symbol FROM current_orders") == [("INFY",)]
+    await check_ledger(stage, account.id)

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import date, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -10,7 +11,7 @@ from portfolio_scheduler.clock import ist
 from portfolio_scheduler.db.accounts import Account, set_schedules
 from portfolio_scheduler.db.pool import counted_statements, transaction
 from portfolio_scheduler.simulator.faults import Fault
-from portfolio_scheduler.sync.plan import Planned, plan, sweep
+from portfolio_scheduler.sync.plan import Planned, plan, sweep, wait
 from portfolio_scheduler.sync.run import Report, run_queued
 from tests.flows.conftest import FIRST_DAY, Stage
 
@@ -183,7 +184,92 @@ async def test_the_tick_takes_a_fixed_number_of_statements(stage: Stage) -> None
     stage.at(MONDAY, 16)
     with counted_statements() as statements:
         await tick(stage)
-    assert len(statements) <= 8, statements.texts
+    assert len(statements) <= 11, statements.texts
+
+
+# ── a crowd ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def crowd(stage: Stage, size: int) -> None:
+    """So many accounts that nobody will sync."""
+    await stage.rows(
+        """
+        WITH owner AS (INSERT INTO users (name, created_at) VALUES ('crowd', now()) RETURNING id)
+        INSERT INTO broker_accounts (user_id, broker, label, login, sealed_credentials, planned_through, created_at)
+        SELECT owner.id, 'groww', 'one of many ' || n, 'totp', '\\x00', %s, %s FROM owner, generate_series(1, %s) AS n
+        RETURNING 1
+        """,
+        stage.clock.now(),
+        stage.clock.now(),
+        size,
+    )
+
+
+async def waiting(stage: Stage) -> dict[str, float]:
+    """How many seconds the job of each account still has to wait."""
+    found = await stage.rows(
+        """SELECT args ->> 'account_id', extract(epoch FROM scheduled_at - clock_timestamp())::float8
+           FROM procrastinate_jobs WHERE scheduled_at IS NOT NULL"""
+    )
+    return dict(found)
+
+
+async def test_more_than_twenty_accounts_reach_the_broker_one_after_the_other(stage: Stage) -> None:
+    await crowd(stage, 40)
+    stage.at(MONDAY, 16)
+    assert await tick(stage) == Planned(due=40)
+    seconds = await waiting(stage)
+    assert len(seconds) == 40
+    assert all(-60 <= each <= 120 for each in seconds.values())  # counted from the tick, which was a moment ago
+    assert max(seconds.values()) - min(seconds.values()) > 60
+    assert (await sweep(stage.app, stage.clock.now())).woken == 0
+    await stage.rows("UPDATE sync_batches SET id = uuidv7(interval '-2 minutes') RETURNING id")
+    assert (await sweep(stage.app, stage.clock.now())).woken == 0  # its job waits, so it is not lost
+
+
+async def test_an_account_waits_as_long_each_day(stage: Stage) -> None:
+    await crowd(stage, 21)
+    orders = []
+    for day in (MONDAY, TUESDAY):
+        stage.at(day, 16)
+        await tick(stage)
+        seconds = await waiting(stage)
+        orders.append(sorted(seconds, key=lambda one: seconds[one]))
+        await stage.rows("UPDATE sync_batches SET status = 'completed', finished_at = %s WHERE status = 'queued' "
+                         "RETURNING id", stage.clock.now())  # fmt: skip
+        await stage.rows("DELETE FROM procrastinate_jobs RETURNING id")
+    assert orders[0] == orders[1]
+    assert all(timedelta(0) <= wait(UUID(each)) <= timedelta(minutes=2) for each in orders[0])
+
+
+@pytest.mark.parametrize(("size", "at"), [(20, (16, 0)), (21, (17, 0))])
+async def test_twenty_accounts_wait_for_nobody_and_what_is_late_already_does_not_either(
+    stage: Stage, size: int, at: tuple[int, int]
+) -> None:
+    await crowd(stage, size)
+    stage.at(MONDAY, *at)
+    assert await tick(stage) == Planned(due=size)
+    assert await waiting(stage) == {}
+
+
+async def test_a_sync_by_hand_waits_for_no_job(stage: Stage) -> None:
+    account = await stage.connect(2)
+    await crowd(stage, 21)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    assert str(account.id) in await waiting(stage)
+    report = await stage.sync(account)
+    assert report.status == "completed"
+    assert await run_queued(stage.app, account.id) is None  # what its job finds when it wakes at last
+
+
+async def test_a_late_pass_that_is_switched_off_is_not_due(stage: Stage) -> None:
+    account = await stage.connect(1)
+    async with transaction(stage.app.pool) as tx:
+        await set_schedules(tx, account.id, account.schedules, late_pass=False)
+    stage.at(MONDAY, 23, 59)
+    await tick(stage)
+    assert await opened(stage) == [("catch-up", ist(MONDAY, 16), "queued")]
 
 
 # ── retries ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
+import uvloop
 
 from portfolio_scheduler import log
 from portfolio_scheduler.errors import PortfolioSchedulerError
@@ -92,7 +93,7 @@ def _member(pipe: "Connection[Any, Any]", opens: Opens, args: tuple[Any, ...], o
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent closes the pipe
     log.configure("error")
     try:
-        asyncio.run(_obey(pipe, opens(*args, **options)))
+        uvloop.run(_obey(pipe, opens(*args, **options)))
     except EOFError:
         return  # the parent is done
     except Exception:  # noqa: BLE001 - the outermost door of this process

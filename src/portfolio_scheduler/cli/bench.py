@@ -1,11 +1,11 @@
 """`bench`: how fast and how small the product is on this machine."""
 
-import asyncio
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import uvloop
 
 from portfolio_scheduler.errors import InvalidInput
 
@@ -32,7 +32,7 @@ def bench(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # however it is ended, it cleans up
     if out is not None and not out.absolute().parent.is_dir():
         raise InvalidInput(f"{out} cannot be written: there is no folder {out.absolute().parent}.")
-    report = asyncio.run(run(only or [], quick=quick, tell=lambda name: typer.echo(f"measuring {name} …", err=True)))
+    report = uvloop.run(run(only or [], quick=quick, tell=lambda name: typer.echo(f"measuring {name} …", err=True)))
     if out is not None:
         _write(out, report)
     if as_json:

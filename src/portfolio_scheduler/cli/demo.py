@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import uvloop
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def demo(
     from portfolio_scheduler.cli.running import prepared
 
     settings = _demo_settings(prepared(), port)
-    asyncio.run(_demo(settings, days=days, serve_after=not exit_after, as_json=as_json))
+    uvloop.run(_demo(settings, days=days, serve_after=not exit_after, as_json=as_json))
 
 
 def _demo_settings(settings: "Settings", port: int | None) -> "Settings":

@@ -1,6 +1,5 @@
 """How a command gets its work done: settings, quiet logs, the product opened, one asynchronous function run in it."""
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -8,6 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+import uvloop
 
 from portfolio_scheduler.clock import Clock, ist_date, make_clock
 from portfolio_scheduler.errors import InvalidInput
@@ -49,7 +49,7 @@ def prepared() -> "Settings":
 
 def run(command: "Callable[[App], Awaitable[T]]") -> T:
     """Open the product and run one function in it."""
-    return asyncio.run(_run(prepared(), command))
+    return uvloop.run(_run(prepared(), command))
 
 
 async def _run(settings: "Settings", command: "Callable[[App], Awaitable[T]]") -> T:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import uvloop
 
 from portfolio_scheduler import log
 from portfolio_scheduler.clock import Clock, make_clock
@@ -28,7 +29,7 @@ def serve_command(
 ) -> None:
     """Run the service until Ctrl-C or SIGTERM: it syncs every account when it is due and answers on HTTP."""
     settings = load()
-    asyncio.run(
+    uvloop.run(
         until_stopped(
             settings,
             lambda app, stop: serve(
@@ -44,7 +45,7 @@ def serve_command(
 
 def worker_command() -> None:
     """Plan and run syncs until Ctrl-C or SIGTERM, without the web. Any number may share one DATABASE_URL."""
-    asyncio.run(until_stopped(load(), _work))
+    uvloop.run(until_stopped(load(), _work))
 
 
 async def until_stopped(settings: Settings, serving: Serving, clock: Clock | None = None) -> None:

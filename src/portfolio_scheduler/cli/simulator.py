@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
+import uvloop
 
 from portfolio_scheduler.errors import InvalidInput, SetupProblem
 from portfolio_scheduler.simulator.options import LAST_DAY, SimulatorOptions
@@ -41,7 +42,7 @@ def simulator(
     )
     if options.opened_on is not None and options.opened_on > options.on:
         raise InvalidInput(f"--from {options.opened_on} is after --date {options.on}.")
-    asyncio.run(_serve(options, as_json=json))
+    uvloop.run(_serve(options, as_json=json))
 
 
 async def _serve(options: SimulatorOptions, *, as_json: bool) -> None:

@@ -1,8 +1,7 @@
 """Users and their accounts at brokers: who, which login, sealed secrets, schedules, state."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -29,8 +28,10 @@ class Account(Struct, frozen=True, kw_only=True):
     sealed_token: bytes | None
     token_expires_at: datetime | None
     schedules: list[dict[str, str]]
+    late_pass: bool
     state: str
     planned_through: datetime
+    resume_at: datetime | None  # until then the broker wants it left alone
     created_at: datetime
 
     def __repr__(self) -> str:
@@ -38,7 +39,7 @@ class Account(Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = """id, user_id, broker, broker_account_id, ucc, label, login, segments, sealed_credentials, sealed_token,
-    token_expires_at, schedules, state, planned_through, created_at"""
+    token_expires_at, schedules, late_pass, state, planned_through, resume_at, created_at"""
 
 
 async def ensure_user(tx: Tx, name: str, now: datetime) -> UUID:
@@ -142,6 +143,11 @@ async def save_token(tx: Tx, account_id: UUID, sealed_token: bytes, expires_at: 
     )
 
 
+async def leave_alone(tx: Tx, account_id: UUID, until: datetime) -> None:
+    """The broker wants no calls for this account until then."""
+    await tx.execute("UPDATE broker_accounts SET resume_at = %s WHERE id = %s", (until, account_id))
+
+
 async def save_login(tx: Tx, account_id: UUID, login: str, sealed_credentials: bytes) -> None:
     """New credentials in place of the old ones; their token goes as well."""
     await tx.execute(
@@ -191,8 +197,13 @@ async def needs_login(tx: Tx, account_id: UUID) -> None:
     )
 
 
-async def set_schedules(tx: Tx, account_id: UUID, schedules: list[dict[str, Any]]) -> None:
-    await tx.execute("UPDATE broker_accounts SET schedules = %s WHERE id = %s", (Jsonb(schedules), account_id))
+async def set_schedules(
+    tx: Tx, account_id: UUID, schedules: Sequence[Mapping[str, str]], *, late_pass: bool = True
+) -> None:
+    await tx.execute(
+        "UPDATE broker_accounts SET schedules = %s, late_pass = %s WHERE id = %s",
+        (Jsonb(list(schedules)), late_pass, account_id),
+    )
 
 
 async def planned(tx: Tx, account_ids: Sequence[UUID], through: datetime) -> None:

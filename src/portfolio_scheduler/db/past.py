@@ -25,6 +25,7 @@ _STEPPED: Final = (
 MENTIONED: Final = (
     ("order_type", "text"),
     ("validity", "text"),
+    ("product", "text"),
     ("amo_status", "text"),
     ("remaining_quantity", "units"),
     ("deliverable_quantity", "units"),
@@ -46,7 +47,7 @@ _CASES: LiteralString = ",\n    ".join(
 # Expects `s`, rows of effective_order_history; parameter `until` is the last trading day that counts, null for all.
 ORDER_STATES: LiteralString = f"""
 SELECT s.account_id, s.broker_order_id, s.seq AS first_seq, greatest(s.seq, t.last_seq, f.last_seq) AS last_seq,
-    s.listed_on, s.segment, s.exchange, s.trading_symbol, s.product, s.side,
+    s.listed_on, s.segment, s.exchange, s.trading_symbol, s.side,
     {_CASES},
     s.created_at, s.created_raw, s.flags,
     coalesce(f.quantity, 0) AS fills_quantity, coalesce(f.value, 0) AS fills_value,

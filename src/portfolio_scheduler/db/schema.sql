@@ -791,6 +791,8 @@ CREATE TABLE public.broker_accounts (
     state text DEFAULT 'active'::text NOT NULL,
     planned_through timestamp with time zone NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    late_pass boolean DEFAULT true NOT NULL,
+    resume_at timestamp with time zone,
     CONSTRAINT broker_accounts_check CHECK (((sealed_credentials IS NOT NULL) OR (state = 'closed'::text))),
     CONSTRAINT broker_accounts_label_check CHECK (((label <> ''::text) AND (length(label) <= 100))),
     CONSTRAINT broker_accounts_login_check CHECK ((login = ANY (ARRAY['totp'::text, 'approval'::text, 'token'::text]))),
@@ -819,6 +821,20 @@ COMMENT ON COLUMN public.broker_accounts.ucc IS 'the broker''s client code; set 
 --
 
 COMMENT ON COLUMN public.broker_accounts.planned_through IS 'every slot due until then has its batch';
+
+
+--
+-- Name: COLUMN broker_accounts.late_pass; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.late_pass IS 'whether it is read late in the evening, besides its schedules';
+
+
+--
+-- Name: COLUMN broker_accounts.resume_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.resume_at IS 'until then the broker wants the account left alone (Retry-After); null when it does not';
 
 
 --
@@ -1100,7 +1116,7 @@ CREATE TABLE public.ledger_events (
     CONSTRAINT ledger_events_batch CHECK (((batch_id IS NOT NULL) OR (kind = 'CONFIG'::text))),
     CONSTRAINT ledger_events_check CHECK ((corrects_seq < seq)),
     CONSTRAINT ledger_events_corrects CHECK (((kind <> 'CORRECTION'::text) OR (corrects_seq IS NOT NULL))),
-    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
+    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'ANNULLED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
     CONSTRAINT ledger_events_seq_check CHECK ((seq > 0))
 );
 
@@ -2004,6 +2020,31 @@ COMMENT ON TABLE public.instrument_lines IS 'reference: lines of an instruments 
 
 
 --
+-- Name: instrument_loading; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.instrument_loading (
+    one boolean DEFAULT true NOT NULL,
+    worker text NOT NULL,
+    leased_until timestamp with time zone NOT NULL,
+    retry_at timestamp with time zone,
+    failures integer DEFAULT 0 NOT NULL,
+    error_text text,
+    CONSTRAINT instrument_loading_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT instrument_loading_one_check CHECK (one)
+);
+
+
+ALTER TABLE public.instrument_loading OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE instrument_loading; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.instrument_loading IS 'control: who takes in the list of instruments (one row, lease by the clock of the database), and why it failed last';
+
+
+--
 -- Name: instruments; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2047,6 +2088,47 @@ COMMENT ON COLUMN public.instruments.successor_isin IS 'the ISIN that a corporat
 
 
 --
+-- Name: login_probes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.login_probes (
+    account_id uuid NOT NULL,
+    probe_on date NOT NULL,
+    attempts integer DEFAULT 1 NOT NULL,
+    claimed_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text,
+    text text,
+    CONSTRAINT login_probes_attempts_check CHECK ((attempts > 0)),
+    CONSTRAINT login_probes_check CHECK (((outcome IS NULL) = (ended_at IS NULL))),
+    CONSTRAINT login_probes_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'owner'::text, 'later'::text])))
+);
+
+
+ALTER TABLE public.login_probes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE login_probes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.login_probes IS 'control: whether an account''s login would work tonight, tried once a day before the close';
+
+
+--
+-- Name: COLUMN login_probes.claimed_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.login_probes.claimed_at IS 'by the database''s own clock, as leases are';
+
+
+--
+-- Name: COLUMN login_probes.outcome; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.login_probes.outcome IS 'ok; owner: only the owner can help; later: the broker could not be asked';
+
+
+--
 -- Name: market_days; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2070,6 +2152,37 @@ ALTER TABLE public.market_days OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.market_days IS 'reference: what the exchange announced beyond the regular calendar';
+
+
+--
+-- Name: notices; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.notices (
+    account_id uuid NOT NULL,
+    kind text NOT NULL,
+    noticed_on date NOT NULL,
+    id uuid DEFAULT uuidv7() NOT NULL,
+    noticed_at timestamp with time zone NOT NULL,
+    text text NOT NULL,
+    link text
+);
+
+
+ALTER TABLE public.notices OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE notices; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.notices IS 'control: what the owner should hear of, once a day at most for each account and kind';
+
+
+--
+-- Name: COLUMN notices.id; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.notices.id IS 'in the order they came: whoever passes them on remembers the last one';
 
 
 --
@@ -2467,6 +2580,14 @@ ALTER TABLE ONLY public.instrument_files
 
 
 --
+-- Name: instrument_loading instrument_loading_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.instrument_loading
+    ADD CONSTRAINT instrument_loading_pkey PRIMARY KEY (one);
+
+
+--
 -- Name: instruments instruments_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2483,11 +2604,27 @@ ALTER TABLE ONLY public.ledger_events
 
 
 --
+-- Name: login_probes login_probes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.login_probes
+    ADD CONSTRAINT login_probes_pkey PRIMARY KEY (account_id, probe_on);
+
+
+--
 -- Name: market_days market_days_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
 ALTER TABLE ONLY public.market_days
     ADD CONSTRAINT market_days_pkey PRIMARY KEY (exchange, day_on);
+
+
+--
+-- Name: notices notices_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.notices
+    ADD CONSTRAINT notices_pkey PRIMARY KEY (account_id, kind, noticed_on);
 
 
 --
@@ -2730,6 +2867,13 @@ CREATE UNIQUE INDEX ledger_events_corrections ON public.ledger_events USING btre
 --
 
 CREATE INDEX ledger_events_kind ON public.ledger_events USING btree (account_id, kind, trading_on);
+
+
+--
+-- Name: notices_in_order; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX notices_in_order ON public.notices USING btree (id);
 
 
 --
@@ -3184,6 +3328,22 @@ ALTER TABLE ONLY public.ledger_events
 
 
 --
+-- Name: login_probes login_probes_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.login_probes
+    ADD CONSTRAINT login_probes_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: notices notices_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.notices
+    ADD CONSTRAINT notices_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
 -- Name: open_findings open_findings_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3615,6 +3775,20 @@ GRANT SELECT(created_at) ON TABLE public.broker_accounts TO portfolio_scheduler_
 
 
 --
+-- Name: COLUMN broker_accounts.late_pass; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(late_pass) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.resume_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(resume_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE broker_payloads; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3823,6 +3997,14 @@ GRANT SELECT ON TABLE public.instrument_lines TO portfolio_scheduler_api;
 
 
 --
+-- Name: TABLE instrument_loading; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.instrument_loading TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.instrument_loading TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE instruments; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3831,11 +4013,27 @@ GRANT SELECT ON TABLE public.instruments TO portfolio_scheduler_api;
 
 
 --
+-- Name: TABLE login_probes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.login_probes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.login_probes TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE market_days; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.market_days TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.market_days TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE notices; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.notices TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.notices TO portfolio_scheduler_api;
 
 
 --

@@ -40,6 +40,7 @@ class OrderDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amo_status: str | UnsetType | None = UNSET
     order_type: str | UnsetType = UNSET
     validity: str | UnsetType | None = UNSET
+    product: str | UnsetType = UNSET
     remaining_quantity: Decimal | UnsetType | None = UNSET
     deliverable_quantity: Decimal | UnsetType | None = UNSET
     remark: str | UnsetType | None = UNSET
@@ -48,7 +49,7 @@ class OrderDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
     order_reference_id: str | UnsetType | None = UNSET
     trade_on: date | UnsetType | None = UNSET
     trade_raw: str | UnsetType | None = UNSET
-    regressed_to: str | UnsetType = UNSET  # REGRESSED: the status the broker now claims
+    regressed_to: str | UnsetType = UNSET  # REGRESSED: the status the broker now claims, and terms amended too late
 
 
 NO_DETAILS = OrderDetails()

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from msgspec.structs import replace
+
 from portfolio_scheduler.domain.changes import (
     Change,
     Difference,
@@ -15,10 +17,11 @@ from portfolio_scheduler.domain.changes import (
 )
 from portfolio_scheduler.domain.line_diff import delivery_moves, diff_holdings, diff_positions
 from portfolio_scheduler.domain.order_diff import diff_fills, diff_orders, discrepancies
-from portfolio_scheduler.domain.records import SectionResult, Statement
+from portfolio_scheduler.domain.records import Outcome, SectionResult, Statement
 
 # Findings that end by themselves when a good reading no longer shows them. The others stay on record.
 ENDING = frozenset({"MISSING", "SUSPECT", "DISCREPANCY"})
+UNSTABLE = SectionResult(outcome=Outcome.UNSTABLE, error="BrokerAnswerUnknown")  # a record of it could not be used
 
 
 def diff(state: State, statement: Statement, moment: Moment) -> Difference:
@@ -104,4 +107,7 @@ def _sections(statement: Statement, found: Iterable[Change]) -> dict[str, Sectio
     for change in found:
         if isinstance(change, Event) and change.kind == "SUSPECT":
             sections[change.section] = suspect(f"{change.subject} vanished without an execution that explains it")
+        elif isinstance(change, Event) and change.kind == "QUARANTINED" and statement.ok(change.section):
+            reason = f"{change.subject} contradicts what is known under this id; it is quarantined, see the findings."
+            sections[change.section] = replace(UNSTABLE, reason=reason)
     return sections

@@ -28,6 +28,7 @@ from portfolio_scheduler.domain.changes import (
 )
 from portfolio_scheduler.domain.money import WIDE, ZERO
 from portfolio_scheduler.domain.records import (
+    FILL_FINAL,
     SIDES,
     STATUS_FINAL,
     STATUS_RANK,
@@ -35,16 +36,19 @@ from portfolio_scheduler.domain.records import (
     Fill,
     Order,
     Statement,
+    may_be_same_time,
     stand_in_id,
 )
 
 # The fields that each kind of step moves.
 STEP_FIELDS: dict[str, tuple[str, ...]] = {
-    MODIFIED: ("quantity", "price", "trigger_price", "order_type", "validity"),
+    MODIFIED: ("quantity", "price", "trigger_price", "order_type", "validity", "product"),
     ADDED: ("filled_quantity", "average_fill_price"),
     CANCELLED: ("status", "amo_status", "average_fill_price"),
     STATUS: ("status", "amo_status", "average_fill_price"),
 }
+# What nobody can amend once an order has ended. The product can: brokers convert what was bought.
+TERMS = ("quantity", "price", "trigger_price", "order_type", "validity")
 BESIDE = (
     "amo_status",
     "remaining_quantity",
@@ -90,13 +94,15 @@ def _conflict(known: Order, seen: Order) -> dict[str, str]:
     pairs = {
         "trading_symbol": (known.trading_symbol, seen.trading_symbol),
         "side": (known.side, seen.side),
-        "created_at": (known.created_at, seen.created_at),
     }
-    return {
+    found = {
         name: f"{before} before, {after} now"
         for name, (before, after) in pairs.items()
         if before and after and before != after
     }
+    if not may_be_same_time(known.created_at, seen.created_at):
+        found["created_at"] = f"{known.created_at} before, {seen.created_at} now"
+    return found
 
 
 def _is_another(state: State, order: Order) -> bool:
@@ -119,7 +125,7 @@ def steps(known: KnownOrder, seen: Order, trading_on: date) -> Iterator[OrderCha
     """The steps from the order as known to the order as seen now; none when nothing that matters differs."""
     before = known.order
     if _goes_back(before, seen):
-        if known.regressed != (seen.status, seen.filled_quantity):
+        if known.regressed != _claim(before, seen):
             yield _regression(before, seen, trading_on)
         return
     kinds = _steps_taken(before, seen)
@@ -153,7 +159,7 @@ def _differ(before: Order, after: Order, names: tuple[str, ...]) -> bool:
 
 
 def _goes_back(known: Order, seen: Order) -> bool:
-    if seen.filled_quantity < known.filled_quantity:
+    if seen.filled_quantity < known.filled_quantity or _is_amended_after_the_end(known, seen):
         return True
     if known.status == seen.status:
         return False
@@ -161,13 +167,24 @@ def _goes_back(known: Order, seen: Order) -> bool:
     return known.status in STATUS_FINAL or rank < STATUS_RANK.get(known.status, WORKING_RANK)
 
 
+def _is_amended_after_the_end(known: Order, seen: Order) -> bool:
+    """An ended order has nothing left to amend. More units filled prove that it had not ended: then it was amended."""
+    ended = known.status in FILL_FINAL and seen.filled_quantity == known.filled_quantity
+    return ended and _differ(known, seen, TERMS)
+
+
+def _claim(known: Order, seen: Order) -> tuple[str, Decimal]:
+    """What a broker that goes back now says: status, with the terms it changed after the end, and filled quantity."""
+    terms = [f"{name} {getattr(seen, name)}" for name in TERMS if getattr(known, name) != getattr(seen, name)]
+    if not terms or known.status not in FILL_FINAL:
+        return seen.status, seen.filled_quantity
+    return f"{seen.status}: {', '.join(terms)}", seen.filled_quantity
+
+
 def _regression(known: Order, seen: Order, trading_on: date) -> OrderChange:
     change = _change(REGRESSED, known, known, trading_on)
-    return replace(
-        change,
-        filled_after=seen.filled_quantity,
-        details=OrderDetails(regressed_to=seen.status),
-    )
+    claim, filled = _claim(known, seen)
+    return replace(change, filled_after=filled, details=OrderDetails(regressed_to=claim))
 
 
 def _fill_change(before: Order, after: Order, trading_on: date) -> OrderChange:
@@ -205,7 +222,7 @@ def _change(change_type: str, before: Order | None, after: Order, trading_on: da
 
 
 def _details(before: Order, after: Order) -> OrderDetails:
-    names = ("order_type", "validity", *BESIDE)
+    names = ("order_type", "validity", "product", *BESIDE)
     return OrderDetails(
         **{name: getattr(after, name) for name in names if getattr(before, name) != getattr(after, name)}
     )
@@ -249,8 +266,21 @@ def diff_fills(
     stood_in = {broker_order_id for (broker_order_id, _), fill in state.fills.items() if fill.synthetic}
     for broker_order_id, fills in by_order.items():
         if broker_order_id in orders and broker_order_id not in others:
-            told = [_as_one(fills)] if broker_order_id in stood_in else fills
+            yield from _annulled(fills, moment)
+            executed = [fill for fill in fills if not fill.is_cancelled]
+            told = [_as_one(executed)] if broker_order_id in stood_in and executed else executed
             yield from _diff_fills_of(state, orders[broker_order_id], told, moment, isins)
+
+
+def _annulled(fills: Iterable[Fill], moment: Moment) -> Iterator[Event]:
+    """A trade that the exchange took back is no execution. It is kept as a finding, with all that identifies it.
+
+    One that counted as an execution before stays on record beside its finding, as the order's filled quantity does.
+    """
+    for fill in fills:
+        if fill.is_cancelled:
+            said = {"reason": f"the broker says that this trade of {fill.quantity} at {fill.price} is cancelled"}
+            yield _event("ANNULLED", "fills", f"{fill.broker_order_id}/{fill.broker_trade_id}", moment, said)
 
 
 def _by_order(fills: Iterable[Fill]) -> dict[str, list[Fill]]:

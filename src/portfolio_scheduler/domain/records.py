@@ -4,14 +4,22 @@ Quantities are units, prices and amounts rupees, both `Decimal`. `_at` is an awa
 Words that we do not know (a status, a segment) are kept verbatim and named in `flags` as "field:word".
 """
 
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
 from msgspec import Struct
 
+from portfolio_scheduler.clock import IST
 from portfolio_scheduler.domain.money import ZERO, plain
 
+# A time as far as its date, its minute, its second.
+CUTS: tuple[Callable[[datetime], datetime], ...] = (
+    lambda at: at.replace(hour=0, minute=0, second=0, microsecond=0),
+    lambda at: at.replace(second=0, microsecond=0),
+    lambda at: at.replace(microsecond=0),
+)
 SEGMENTS = frozenset({"CASH", "FNO", "COMMODITY", "CURRENCY"})
 EXCHANGES = frozenset({"NSE", "BSE", "MCX", "MCXSX", "NCDEX", "US"})
 PRODUCTS = frozenset({"CNC", "MIS", "NRML", "MTF", "CO", "BO", "ARB"})
@@ -151,6 +159,23 @@ class Fill(Struct, frozen=True, kw_only=True):
     traded_raw: str | None = None
     synthetic: bool = False  # its trade id is `stand_in_id`
     flags: tuple[str, ...] = ()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """The exchange took it back: it counts as no execution."""
+        return self.status == "CANCELLED"
+
+
+def may_be_same_time(before: datetime | None, after: datetime | None) -> bool:
+    """Whether two times the broker gave for one instant agree as far as the coarser of them goes.
+
+    Brokers give a time as a date, to the minute or to the second first, and more exactly later. An unknown one
+    contradicts nothing.
+    """
+    if before is None or after is None or before == after:
+        return True
+    first, second = before.astimezone(IST), after.astimezone(IST)
+    return any(cut(first) == cut(second) and cut(one) == one for cut in CUTS for one in (first, second))
 
 
 def stand_in_id(quantity: Decimal) -> str:

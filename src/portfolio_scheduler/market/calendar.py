@@ -79,6 +79,15 @@ class Calendar:
             return special.known
         return on in self._closed or KNOWN_FROM <= on <= self._known_until
 
+    def remark(self, on: date) -> str | None:
+        """What is out of the ordinary about a day, for people."""
+        session = self.session(on)
+        if session is None:
+            return "the exchange is closed"
+        if not session.known:
+            return session.note or "not known whether the exchange is open"
+        return f"special session: {session.note}" if session.kind == SPECIAL else session.note
+
     def trading_on(self, observed_at: datetime) -> date:
         """The trading day an observation belongs to: the latest session whose open is not after it.
 
@@ -117,6 +126,10 @@ class Calendar:
         """The sessions from one date to another, both included, oldest first."""
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return [session for on in days if (session := self.session(on)) is not None]
+
+    def between(self, after: datetime, until: datetime) -> list[Session]:
+        """The sessions of all days in India that these instants touch."""
+        return self.sessions(ist_date(after), ist_date(until))
 
 
 def make_calendar(overrides: Sequence[MarketDay] = (), exchange: str = "NSE") -> Calendar:

@@ -5,9 +5,12 @@ account and slot, and one open batch per account. A machine that slept gets one 
 reading says all that can still be read; which days are lost is written down by that run (`sync.gaps`).
 """
 
-from collections.abc import Iterator
+import asyncio
+import hashlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -15,15 +18,17 @@ from msgspec import Struct
 from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db import planning, queue
-from portfolio_scheduler.db.planning import Due, Group
+from portfolio_scheduler.db.planning import Due, Kind, KindDue
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain import schedule
-from portfolio_scheduler.domain.schedule import Schedule
-from portfolio_scheduler.errors import InvalidInput
+from portfolio_scheduler.domain.schedule import Schedule, Timetable
 from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 
 LATE = timedelta(minutes=10)  # a slot older than this was slept through, and its run is a catch-up
+CROWD = 20  # so many accounts may reach the broker at once
+JITTER = timedelta(minutes=2)
+BREATH = 50  # kinds of accounts
 
 log = logger()
 
@@ -44,20 +49,26 @@ class Swept(Struct, frozen=True, kw_only=True):
 
 
 async def plan(app: App, now: datetime) -> Planned:
-    """Open a batch, with its job, for every account that is due. One transaction, a fixed number of statements.
+    """Open a batch, with its job, for every account that is due. A fixed number of statements; no transaction is
+    open while slots are computed.
 
     An account with an open batch is left alone and its `planned_through` stays, so that the first tick after that
     batch has ended plans the slot: the running sync may have read the orders before the slot. That costs a needless
     run now and then, and never a missed one.
     """
     async with transaction(app.pool) as tx:
-        groups = await planning.idle_accounts(tx, now)
-        due = [each for group in groups for each in _due(app, group, now)]
+        kinds = await planning.kinds(tx)
+    found = await _due(app, kinds, now)
+    async with transaction(app.pool) as tx:
+        due = await planning.idle(tx, found, now) if found else []
         added = await planning.add_due(tx, due, now) if due else []
         retries = await planning.add_retries(tx, now)
-        await queue.enqueue(tx, [*added, *retries])
+        noticed = await planning.add_notices(tx, now, ist_date(now))
+        await queue.enqueue(tx, [*added, *retries], waits(due))
         failpoint("planning")
     failpoint("planned")
+    for account, kind, text in noticed:
+        log.warning("the owner must hear of it", account=account, kind=kind, reason=text)
     return Planned(due=len(added), retries=len(retries))
 
 
@@ -72,30 +83,43 @@ async def sweep(app: App, now: datetime) -> Swept:
     return Swept(stale=len(stale), retries=len(retries), woken=len(unwoken))
 
 
-def _due(app: App, group: Group, now: datetime) -> Iterator[Due]:
-    """Each account of a group at its newest due slot."""
-    slot_at = newest_slot(app, group, now)
-    if slot_at is not None:
-        trigger = "scheduled" if now - slot_at <= LATE else "catch-up"
-        for account_id in group.account_ids:
-            yield Due(account_id=account_id, slot_at=slot_at, trigger=trigger)
+async def _due(app: App, kinds: Sequence[Kind], now: datetime) -> list[KindDue]:
+    """The newest slot of each kind of account, where some account of it may not have been planned since."""
+    sessions = app.calendar.between(now - schedule.LOOK_BACK, now)
+    found = []
+    for number, kind in enumerate(kinds):
+        if number % BREATH == BREATH - 1:
+            await asyncio.sleep(0)  # syncs and their heartbeats run in this process, too
+        slot_at = schedule.latest(_timetable(kind), sessions, now)
+        if slot_at is not None and (kind.planned_since < slot_at or kind.planned_until > now):
+            trigger = "scheduled" if now - slot_at <= LATE else "catch-up"
+            found.append(KindDue(kind=kind, slot_at=slot_at, trigger=trigger))
+    return found
 
 
-def newest_slot(app: App, group: Group, now: datetime) -> datetime | None:
-    """The last instant at which these accounts were due since they were planned; None when they were not."""
-    earliest = now - schedule.LOOK_BACK
-    after = earliest if group.planned_through > now else max(group.planned_through, earliest)
-    sessions = app.calendar.sessions(ist_date(after), ist_date(now))
-    due = schedule.slots(_schedules(msgspec.json.encode(group.schedules)), after, now)
-    due += schedule.always_due(sessions, after, now, commodity=group.commodity)
-    return max(due, default=None)
+def waits(due: Sequence[Due]) -> dict[UUID, timedelta]:
+    """How long each of these shall wait so that they do not all reach the broker in the same second.
+
+    Always the same for an account, so that its readings are a day apart. Few accounts need not wait, and what is late
+    already must not.
+    """
+    if len(due) <= CROWD:
+        return {}
+    return {each.account_id: wait(each.account_id) for each in due if each.trigger == "scheduled"}
 
 
-@lru_cache(maxsize=1024)
+def wait(account_id: UUID) -> timedelta:
+    digest = hashlib.sha256(account_id.bytes).digest()
+    return JITTER * (int.from_bytes(digest[:4]) / 0xFFFFFFFF)
+
+
+def _timetable(kind: Kind) -> Timetable:
+    return Timetable(_schedules(msgspec.json.encode(kind.schedules)), kind.late_pass, kind.commodity)
+
+
+@lru_cache(maxsize=16384)  # so that a schedule that cannot be read is told once
 def _schedules(stored: bytes) -> tuple[Schedule, ...]:
-    """A schedule that cannot be read must cost no day: the default holds until somebody sets it right."""
-    try:
-        return schedule.parse(msgspec.json.decode(stored))
-    except InvalidInput as error:
-        log.warning("a schedule cannot be read, the default holds instead", reason=error.message)
-        return (schedule.DEFAULT,)
+    schedules, problem = schedule.kept(msgspec.json.decode(stored))
+    if problem is not None:
+        log.warning("a schedule cannot be read, the default holds instead", reason=problem)
+    return schedules

@@ -38,6 +38,7 @@ from portfolio_scheduler.domain.records import (
     Price,
     SectionResult,
     Statement,
+    may_be_same_time,
     stand_in_id,
 )
 from portfolio_scheduler.errors import InvalidInput
@@ -505,7 +506,8 @@ def _add_version(seen: dict[str, _Versions], order: Order, digest: bytes, scan: 
     if known.order == order:
         known.scan = scan
         return
-    known.unmergeable |= _identity(known.order) != _identity(order)
+    same_time = may_be_same_time(known.order.created_at, order.created_at)
+    known.unmergeable |= not same_time or _identity(known.order) != _identity(order)
     known.conflicting |= scan == known.scan or order.filled_quantity < known.order.filled_quantity
     known.scan = scan
     if order.filled_quantity >= known.order.filled_quantity:
@@ -513,7 +515,7 @@ def _add_version(seen: dict[str, _Versions], order: Order, digest: bytes, scan: 
 
 
 def _identity(order: Order) -> tuple[object, ...]:
-    return (order.segment, order.exchange, order.trading_symbol, order.side, order.created_at)
+    return (order.segment, order.exchange, order.trading_symbol, order.side)
 
 
 def _order(row: wire.GrowwOrder, reader: _Reader, trading_on: date) -> Order:
@@ -634,6 +636,8 @@ def _fill(row: wire.GrowwTrade, reader: _Reader, order_id: str) -> Fill:
         raise _Unusable("it belongs to another order")
     trade_id = reader.identity("groww_trade_id" if (row.groww_trade_id or "").strip() else "exchange_trade_id")
     reader.words(TRADE_WORDS, frozenset())
+    if row.trade_status == "CANCELLED":
+        reader.note("status", "CANCELLED")
     quantity = reader.quantity("quantity", required=True)
     price = reader.amount("price")
     if quantity == 0 or price is None or price < 0:

@@ -39,27 +39,31 @@ class ChangeRow(Struct, frozen=True, kw_only=True):
     average_fill_price_after: Decimal | None = None
 
 
+# The newest of each account and kind are found by the index of its trading days, so that days come first in the order.
 _CHANGES = """
-SELECT c.*, a.label AS account FROM (
-    SELECT account_id, seq, 'order' AS kind, change_type, trading_on, observed_at, trading_symbol, NULL AS isin,
+SELECT c.*, a.label AS account FROM broker_accounts a CROSS JOIN LATERAL (
+    (SELECT account_id, seq, 'order' AS kind, change_type, trading_on, observed_at, trading_symbol, NULL AS isin,
         broker_order_id, side, quantity_delta, quantity_before, quantity_after, filled_before, filled_after,
         status_before, status_after, price_before, price_after, trigger_price_before, trigger_price_after,
         average_fill_price_after
     FROM effective_order_quantity_changes
-    WHERE account_id = ANY(%(accounts)s) AND (%(symbol)s::text IS NULL OR trading_symbol = upper(%(symbol)s))
+    WHERE account_id = a.id AND (%(symbol)s::text IS NULL OR trading_symbol = upper(%(symbol)s))
         AND (%(order)s::text IS NULL OR broker_order_id = %(order)s)
         AND (%(on)s::date IS NULL OR trading_on = %(on)s)
+    ORDER BY trading_on DESC, observed_at DESC, seq DESC LIMIT %(limit)s)
     UNION ALL
-    SELECT account_id, seq, 'holding', explanation, trading_on, observed_at, trading_symbol, isin,
+    (SELECT account_id, seq, 'holding', explanation, trading_on, observed_at, trading_symbol, isin,
         NULL, NULL, quantity - quantity_before, quantity_before, quantity, NULL, NULL,
         NULL, NULL, average_price_before, average_price, NULL, NULL, NULL
     FROM effective_holding_changes
-    WHERE account_id = ANY(%(accounts)s)
+    WHERE account_id = a.id
         AND (%(symbol)s::text IS NULL OR upper(%(symbol)s) IN (trading_symbol, isin))
         AND %(order)s::text IS NULL
         AND (%(on)s::date IS NULL OR trading_on = %(on)s)
-) c JOIN broker_accounts a ON a.id = c.account_id
-ORDER BY c.observed_at DESC, a.created_at, a.id, c.seq DESC LIMIT %(limit)s
+    ORDER BY trading_on DESC, observed_at DESC, seq DESC LIMIT %(limit)s)
+) c
+WHERE a.id = ANY(%(accounts)s)
+ORDER BY c.trading_on DESC, c.observed_at DESC, a.created_at, a.id, c.seq DESC LIMIT %(limit)s
 """
 
 
