@@ -70,10 +70,10 @@ class Arena:
 
     # ── time ──
 
-    def next_moment(self, hour: int, *, skipping: int = 0) -> None:
-        """Noon of the next trading day (after so many that nobody reads), or the evening of this one."""
+    def next_moment(self, hour: int, *, skipping: int = 0, another_day: bool = False) -> None:
+        """Noon of the next trading day (after so many that nobody reads), or the evening of this one (or the next)."""
         lost: list[date] = []
-        if hour == NOON or self._day < 0:
+        if hour == NOON or another_day or self._day < 0:
             first = self._day < 0
             self._day += 1 if first else 1 + skipping
             lost = [] if first else self._days[self._day - skipping : self._day]
@@ -125,6 +125,9 @@ class Arena:
     async def ended(self, worker: Worker, seconds: float) -> bool:
         return await self._until(lambda: not worker.is_alive, seconds)
 
+    async def until(self, so: Callable[[], bool]) -> bool:
+        return await self._until(so, PATIENCE_SECONDS)
+
     async def _until(self, so: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -163,6 +166,8 @@ class Arena:
         self.moved_on += 1
         self.end_workers()
         self._began -= RETRY.total_seconds()
+        if self.hour == EVENING:  # nothing happens at the broker any more, so its clock may go along
+            self.broker.tell("stand_at", self.now(), ticking=False)
 
     def _state(self) -> tuple[bool, int]:
         """Whether all accounts have a completed batch of this moment, and how many batches are open."""
@@ -204,6 +209,16 @@ class Arena:
         return int(
             self._one("SELECT count(*) FROM sync_batches WHERE status = 'running' AND worker LIKE %s", f"%:{pid}")
         )
+
+    def ended_badly(self, number: int) -> str | None:
+        """Why the newest batch of an account that ended badly did, if one did at this moment."""
+        (account_id,) = (account for account, known in self.numbers.items() if known == number)
+        row = self.connection.execute(
+            """SELECT error_class FROM sync_batches WHERE account_id = %s AND status = 'failed' AND queued_at >= %s
+                ORDER BY id DESC LIMIT 1""",
+            (account_id, self._at),
+        ).fetchone()
+        return row[0] if row else None
 
     def failed_batches(self) -> int:
         return int(self._one("SELECT count(*) FROM sync_batches WHERE status = 'failed'"))

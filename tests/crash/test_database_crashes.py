@@ -1,14 +1,15 @@
 """T3: PostgreSQL is stopped at once, again and again, and workers are killed, while accounts are read for days."""
 
 import asyncio
-import random
-import signal
 from collections.abc import Callable
-from contextlib import suppress
+
+import pytest
 
 from tests.crash.arena import EVENING, NOON, Arena, arena
+from tests.crash.chaos import chaos
 from tests.crash.lanes import Outcome
 from tests.crash.server import Server, server
+from tests.crash.storm import Killer, back
 from tests.scale import FULL, scaled
 
 EVENTS = 12_000
@@ -37,20 +38,6 @@ async def test_nothing_is_lost_or_doubled_while_the_database_crashes(tell: Calla
     assert killed.count >= KILLS
 
 
-class Killer:
-    """Kills workers, whatever they are doing."""
-
-    def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)
-        self.count = 0
-
-    def kill_one(self, place: Arena) -> None:
-        alive = [worker for worker in place.workers if worker.is_alive]
-        if alive:
-            self.chance.choice(alive).send(signal.SIGKILL)
-            self.count += 1
-
-
 async def storm(place: Arena, database: Server, killer: Killer, outcome: Outcome) -> None:
     """Workers at work, disturbed a few times, until all accounts have been read."""
     disturbing = asyncio.create_task(disturb(place, database, killer))
@@ -71,15 +58,10 @@ async def disturb(place: Arena, database: Server, killer: Killer) -> None:
         await database.crash()
 
 
-async def back(place: Arena) -> None:
-    """The last crash may still be going on."""
-    while place.connection.closed or not _answers(place):
-        place.reconnect()
-        await asyncio.sleep(0.05)
-
-
-def _answers(place: Arena) -> bool:
-    with suppress(Exception):
-        place.facts()
-        return True
-    return False
+@pytest.mark.skipif(not FULL, reason="a soak of minutes: `make proof` runs a short one, `make chaos` a long one")
+async def test_a_soak_with_everything_breaking_loses_and_doubles_nothing(tell: Callable[[str, object], None]) -> None:
+    soak = await chaos(3)
+    tell("T4 soak of 3 minutes", soak)
+    assert soak.outcome.wrong == []
+    assert soak.crashes > 0
+    assert soak.killed > 0
