@@ -26,6 +26,7 @@ from tests.crash.proxy import Proxy, Toxic, proxied
 from tests.crash.server import Server, server
 from tests.crash.storm import Killer, back
 
+HOST = "127.0.0.1"
 ACCOUNTS = 20
 WORKERS = 3
 STORM_SECONDS = 60  # of one day at most; then it is left in peace until all accounts have been read
@@ -80,8 +81,8 @@ async def chaos(minutes: float, *, seed: int = 4, say: Callable[[str], None] = l
             proxied(socket, seed=seed) as to_database,
             proxied(("127.0.0.1", broker.port), seed=seed) as to_broker,
         ):
-            place.conninfo = make_conninfo(database.database.worker, host="127.0.0.1", port=to_database.port)
-            url = broker._replace(netloc=f"127.0.0.1:{to_broker.port}").geturl()
+            place.conninfo = make_conninfo(database.database.worker, host=HOST, port=to_database.port)
+            url = broker._replace(netloc=f"{HOST}:{to_broker.port}").geturl()
             place.settings = msgspec.structs.replace(place.settings, groww_url=url)
             while time.monotonic() < ends_at and not soak.outcome.wrong:
                 await _day(place, database, killer, soak, (to_database, to_broker))
