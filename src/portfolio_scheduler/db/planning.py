@@ -21,6 +21,7 @@ RETRIES = 3
 AHEAD = timedelta(minutes=5)  # planned further into the future than this: the clock has been set back since
 # Repeating these changes nothing: the owner or we must act first. Everything else may have been a passing trouble.
 NEVER_RETRIED = ("BrokerLoginRequired", "BrokerNotEntitled", "BrokerRefused", "SecretUnreadable")
+FULL = "StorageFull"
 # The broker has nothing to do with these, so there is nothing to wait for.
 INTERRUPTED = ("WorkerLost", "CancelledError")
 
@@ -66,6 +67,8 @@ async def kinds(tx: Tx) -> list[Kind]:
 async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
     """The accounts whose newest slot nobody has seen to and that have no open batch.
 
+    An account that somebody holds locked waits for a later tick; the others must not wait for it.
+
     After the clock was set back, `planned_through` lies in the future: then the slots themselves say what was done.
     """
     async with tx.cursor(row_factory=class_row(Due)) as cursor:
@@ -81,6 +84,7 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
                 AND (a.planned_through < due.slot_at OR a.planned_through > %(ahead)s)
                 AND NOT EXISTS (
                 SELECT FROM sync_batches b WHERE b.account_id = a.id AND b.status IN ('queued', 'running'))
+            FOR NO KEY UPDATE OF a SKIP LOCKED
             """,
             {
                 "schedules": [Jsonb(one.kind.schedules) for one in due],
@@ -123,8 +127,11 @@ async def add_due(tx: Tx, due: Sequence[Due], now: datetime) -> list[UUID]:
     return added
 
 
-async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
-    """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago."""
+async def add_retries(tx: Tx, now: datetime, *, roomy: bool) -> list[UUID]:
+    """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago.
+
+    What a full disk ended is tried again as soon as there is room, and does not count among the tries.
+    """
     cursor = await tx.execute(
         """
         INSERT INTO sync_batches (account_id, trigger, wanted, status, queued_at)
@@ -139,16 +146,17 @@ async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
                    count(*) AS bad
             FROM jsonb_each(last.sections) WHERE value ->> 'outcome' NOT IN ('ok', 'not_entitled')) missing
         CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE trigger = 'retry') AS tried FROM (
-                SELECT trigger FROM effective_batches WHERE account_id = a.id
+            SELECT count(*) FILTER (WHERE trigger = 'retry' AND error_class IS DISTINCT FROM %(full)s) AS tried FROM (
+                SELECT trigger, error_class FROM effective_batches WHERE account_id = a.id
                 ORDER BY id DESC LIMIT %(retries)s)) newest
         WHERE a.state IN ('active', 'needs_login') AND last.status IN ('partial', 'failed')
             AND last.finished_at > %(now)s - %(within)s AND newest.tried < %(retries)s
             AND CASE WHEN last.error_class = ANY(%(interrupted)s) THEN last.trigger <> 'manual'
+                     WHEN last.error_class = %(full)s AND %(roomy)s THEN true
                      ELSE last.finished_at <= %(now)s - %(after)s END
             AND CASE WHEN missing.bad > 0 THEN missing.sections IS NOT NULL
                      ELSE coalesce(last.error_class, '') <> ALL(%(never)s) END
-        ORDER BY a.id
+        ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
         ON CONFLICT DO NOTHING RETURNING account_id
         """,
         {
@@ -158,6 +166,8 @@ async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
             "retries": RETRIES,
             "never": list(NEVER_RETRIED),
             "interrupted": list(INTERRUPTED),
+            "full": FULL,
+            "roomy": roomy,
         },
     )
     return [account_id for (account_id,) in await cursor.fetchall()]

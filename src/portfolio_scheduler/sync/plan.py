@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from portfolio_scheduler.app import App
-from portfolio_scheduler.db import planning, queue
+from portfolio_scheduler.db import embedded, planning, queue
 from portfolio_scheduler.db.planning import Due, Kind, KindDue
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain import schedule
@@ -61,7 +61,7 @@ async def plan(app: App, now: datetime) -> Planned:
     async with transaction(app.pool) as tx:
         due = await planning.idle(tx, found, now) if found else []
         added = await planning.add_due(tx, due, now) if due else []
-        retries = await planning.add_retries(tx, now)
+        retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings))
         await queue.enqueue(tx, [*added, *retries], waits(due))
         failpoint("planning")
     failpoint("planned")
@@ -73,7 +73,7 @@ async def sweep(app: App, now: datetime) -> Swept:
     async with transaction(app.pool) as tx:
         stale = await planning.give_up_stale(tx, now, app.settings.lease_seconds)
         unwoken = await planning.unwoken(tx, app.settings.lease_seconds)
-        retries = await planning.add_retries(tx, now) if stale else []
+        retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings)) if stale else []
         await queue.enqueue(tx, [*unwoken, *retries])
         failpoint("sweeping")
     return Swept(stale=len(stale), retries=len(retries), woken=len(unwoken))
