@@ -19,6 +19,7 @@ from portfolio_scheduler.cli.instruments import instruments
 from portfolio_scheduler.cli.migrate import migrate
 from portfolio_scheduler.cli.portfolio import holdings, positions, snapshots, summary
 from portfolio_scheduler.cli.prices import prices
+from portfolio_scheduler.cli.schedules import schedules
 from portfolio_scheduler.cli.serve import serve_command, worker_command
 from portfolio_scheduler.cli.simulator import simulator
 from portfolio_scheduler.cli.status import status
@@ -46,6 +47,7 @@ app.command()(simulator)
 app.command()(bench)
 app.command()(migrate)
 app.add_typer(accounts, name="accounts")
+app.add_typer(schedules, name="schedules")
 app.add_typer(instruments, name="instruments")
 app.add_typer(prices, name="prices")
 for command in (

@@ -79,6 +79,15 @@ class Calendar:
             return special.known
         return on in self._closed or KNOWN_FROM <= on <= self._known_until
 
+    def remark(self, on: date) -> str | None:
+        """What is out of the ordinary about a day, for people."""
+        session = self.session(on)
+        if session is None:
+            return "the exchange is closed"
+        if not session.known:
+            return session.note or "not known whether the exchange is open"
+        return f"special session: {session.note}" if session.kind == SPECIAL else session.note
+
     def trading_on(self, observed_at: datetime) -> date:
         """The trading day an observation belongs to: the latest session whose open is not after it.
 

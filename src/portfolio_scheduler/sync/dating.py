@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from msgspec import Struct, structs
 
 from portfolio_scheduler.app import App
+from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.domain.records import Answer
 
 CLOCK = "clock:"  # begins the flag of a wrong clock
@@ -46,6 +47,13 @@ def dated(app: App, began_at: datetime, offset: timedelta | None) -> Dated:
     wrong = offset is not None and abs(offset) > CONTRADICTED
     observed_at = began_at + offset if wrong and offset is not None else began_at
     return Dated(observed_at=observed_at, trading_on=app.calendar.trading_on(observed_at), offset=offset)
+
+
+def standing_at(app: App, observed_at: datetime, trading_on: date) -> str:
+    """What a reading made then says of its trading day: provisional before the close, final after it, late."""
+    if ist_date(observed_at) > trading_on:
+        return "late"
+    return "final" if observed_at >= app.calendar.closes_at(trading_on) else "provisional"
 
 
 def clock_advice(offset: timedelta | None) -> str:

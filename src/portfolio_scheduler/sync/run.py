@@ -61,7 +61,7 @@ from portfolio_scheduler.errors import (
 )
 from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
-from portfolio_scheduler.sync.dating import Dated, clock_advice, dated
+from portfolio_scheduler.sync.dating import Dated, clock_advice, dated, standing_at
 from portfolio_scheduler.sync.gaps import mark_lost_days
 from portfolio_scheduler.sync.ownership import checked_open
 from portfolio_scheduler.sync.snapshot import take_snapshot
@@ -311,7 +311,7 @@ async def _keep(app: App, claim: Claim, fetched: Fetched, observed_at: datetime,
     async def keep(tx: Tx) -> None:
         head = await ledger.lock(tx, claim.account_id, claim.fence)
         await ledger.keep_payloads(tx, head, claim.id, fetched.answers)
-        standing = _standing(app, observed_at, trading_on)
+        standing = standing_at(app, observed_at, trading_on)
         await batches.save_answers(tx, claim, fetched, observed_at, trading_on, standing)
         failpoint("keeping_answers")
 
@@ -393,7 +393,7 @@ async def _write(
     failpoint("state_saved")
     await prices.save(tx, statement.prices)
 
-    standing = _standing(app, statement.observed_at, trading_on)
+    standing = standing_at(app, statement.observed_at, trading_on)
     counts = _count(difference)
     if standing != "provisional" and is_complete(difference, statement.owner, read):
         margin = statement.margin or read.margin
@@ -420,12 +420,6 @@ async def _moment(tx: Tx, account: Account, statement: Statement, trading_on: da
         deliveries=tuple((trade.isin, trade.traded_on, trade.units) for trade in trades),
         actions=await corporate_actions.due(tx, account.id, read.holdings_read_on, ist_date(statement.observed_at)),
     )
-
-
-def _standing(app: App, observed_at: datetime, trading_on: date) -> str:
-    if ist_date(observed_at) > trading_on:
-        return "late"
-    return "final" if observed_at >= app.calendar.closes_at(trading_on) else "provisional"
 
 
 def is_complete(difference: Difference, owner: Owner | None, read: Readings) -> bool:
