@@ -26,6 +26,6 @@ async def keep_running(settings: Settings) -> None:
                 said = ""
         except SetupProblem as error:
             if error.message != said:
-                log.error("the embedded database has stopped and cannot be started", reason=error.message)
+                log.warning("the embedded database has stopped and cannot be started", reason=error.message)
             said = error.message
         await asyncio.sleep(LOOK_SECONDS)
