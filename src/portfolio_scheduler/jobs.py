@@ -1,5 +1,5 @@
-"""The queue's task and the loops around it: the worker, the minute tick, the sweep and the morning's list of
-instruments. `work` runs them all.
+"""The queue's task and the loops around it: the worker, the minute tick, the sweep, the probes of logins and the
+morning's list of instruments. `work` runs them all.
 
 A job is only the wake-up and carries an id only; what is to be done stands in `sync_batches`. So nothing here retries:
 procrastinate does not, because the planner does.
@@ -21,7 +21,7 @@ from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT, SYNCS
 from portfolio_scheduler.errors import PortfolioSchedulerError
 from portfolio_scheduler.log import logger
-from portfolio_scheduler.sync import morning, plan, run
+from portfolio_scheduler.sync import logins, morning, plan, run
 
 TICK_SECONDS = 60
 SWEEPS_PER_LEASE = 2
@@ -75,6 +75,10 @@ async def sweep(app: App, pulse: Pulse) -> None:
         log.warning("swept", stale=swept.stale, retries=swept.retries, woken=swept.woken)
 
 
+async def probe(app: App) -> None:
+    await logins.probe_logins(app)
+
+
 async def name_instruments(app: App) -> None:
     """Not a job of the queue: it is due however many syncs wait, and none of them waits for it."""
     await morning.take_in_instruments(app)
@@ -93,6 +97,7 @@ async def work(app: App, stop: asyncio.Event, pulse: Pulse) -> None:
             asyncio.create_task(
                 _repeat(app, lambda: sweep(app, pulse), lambda: lease_seconds / SWEEPS_PER_LEASE), name="sweeper"
             ),
+            asyncio.create_task(_repeat(app, lambda: probe(app), lambda: _until_next_minute(app)), name="logins"),
             asyncio.create_task(_repeat(app, lambda: name_instruments(app), lambda: TICK_SECONDS), name="instruments"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")

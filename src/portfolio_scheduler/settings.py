@@ -1,7 +1,9 @@
 """Settings come from environment variables only. One table says all of them; the docs are checked against it."""
 
 import os
+import re
 from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
 from typing import Literal
 
@@ -40,6 +42,11 @@ SETTINGS = (
     ),
     Setting("PORTFOLIO_SCHEDULER_HOST", "address the service listens on", "127.0.0.1"),
     Setting("PORTFOLIO_SCHEDULER_PORT", "port the service listens on", "8800"),
+    Setting(
+        "PORTFOLIO_SCHEDULER_LOGIN_PROBE",
+        "time in India (HH:MM) at which logins are tried on trading days, while the owner can still act",
+        "15:15",
+    ),
     Setting("PORTFOLIO_SCHEDULER_LOG_LEVEL", "debug, info, warning or error", "info"),
     Setting("PORTFOLIO_SCHEDULER_LOG_FORMAT", "text or json", "text"),
     Setting(
@@ -66,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     groww_url: str = GROWW_URL
     host: str = "127.0.0.1"
     port: int = 8800
+    login_probe: time = time(15, 15)  # in India
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     lease_seconds: int = 20  # a running batch is given up after so long without a heartbeat
@@ -91,6 +99,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         "database_url": of("DATABASE_URL"),
         "groww_url": (of("PORTFOLIO_SCHEDULER_GROWW_URL") or GROWW_URL).rstrip("/"),
         "host": of("PORTFOLIO_SCHEDULER_HOST") or "127.0.0.1",
+        "login_probe": _time("PORTFOLIO_SCHEDULER_LOGIN_PROBE", of("PORTFOLIO_SCHEDULER_LOGIN_PROBE") or "15:15"),
         "port": _whole("PORTFOLIO_SCHEDULER_PORT", of("PORTFOLIO_SCHEDULER_PORT") or "8800", PORTS),
         "log_level": _choice(
             "PORTFOLIO_SCHEDULER_LOG_LEVEL",
@@ -112,6 +121,13 @@ def _whole(name: str, text: str, allowed: range) -> int:
     if text.isascii() and text.isdigit() and len(text) < 10 and int(text) in allowed:
         return int(text)
     raise SetupProblem(f"{name} is {text!r}; it must be a number from {allowed[0]} to {allowed[-1]}.")
+
+
+def _time(name: str, text: str) -> time:
+    found = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", text, re.ASCII)
+    if found is None:
+        raise SetupProblem(f"{name} is {text!r}; it must be a time of day such as 15:15.")
+    return time(int(found[1]), int(found[2]))
 
 
 def _choice(name: str, text: str, choices: tuple[str, ...]) -> str:

@@ -84,5 +84,5 @@ async def test_parts_parsed_one_after_the_other_join_to_the_whole(account: Accou
     last = Fetched(answers=fills.answers + prices.answers, sections=fills.sections | prices.sections)
     whole = Fetched(answers=book.answers + last.answers, sections=book.sections | last.sections)
 
-    assert said.joined(account.parse(last)) == account.parse(whole)
+    assert account.parse(book).joined(account.parse(last)) == account.parse(whole)
     assert len(account.parse(whole).quarantined) >= 2

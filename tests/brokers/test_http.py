@@ -36,7 +36,7 @@ MIB = 1024 * 1024
 @pytest.fixture
 async def http(server: Scripted, clock: StoppedClock) -> AsyncIterator[Http]:
     policy = Policy(deadline_seconds=0.5)
-    async with Http(server.url, ROUTES, RATES, clock, headers={}, policy=policy) as client:
+    async with Http(server.url, ROUTES, Budget(RATES, clock), clock, headers={}, policy=policy) as client:
         yield client
 
 
@@ -151,7 +151,7 @@ async def cut(request: web.Request) -> web.StreamResponse:
 async def test_a_slow_loris_meets_the_deadline(server: Scripted, clock: StoppedClock) -> None:
     policy = Policy(deadline_seconds=0.2, attempts=2)
     server.on(PATH, drip)
-    async with Http(server.url, ROUTES, RATES, clock, headers={}, policy=policy) as http:
+    async with Http(server.url, ROUTES, Budget(RATES, clock), clock, headers={}, policy=policy) as http:
         start = time.monotonic()
         with pytest.raises(BrokerUnavailable, match=re.escape("within 0.2 s")):
             await ask(http)
@@ -170,14 +170,14 @@ async def test_a_connection_cut_in_the_body_is_tried_again(http: Http, server: S
 
 
 async def test_nobody_there(clock: StoppedClock) -> None:
-    async with Http("http://127.0.0.1:9/v1", ROUTES, RATES, clock, headers={}) as http:
+    async with Http("http://127.0.0.1:9/v1", ROUTES, Budget(RATES, clock), clock, headers={}) as http:
         with pytest.raises(BrokerUnavailable, match="ClientConnectorError") as raised:
             await ask(http)
     assert raised.value.__cause__ is None
 
 
 async def test_a_server_without_a_proper_certificate(server: Scripted, clock: StoppedClock) -> None:
-    async with Http(server.url.replace("http:", "https:"), ROUTES, RATES, clock, headers={}) as http:
+    async with Http(server.url.replace("http:", "https:"), ROUTES, Budget(RATES, clock), clock, headers={}) as http:
         with pytest.raises(BrokerUnavailable, match="SSL"):
             await ask(http)
     assert server.asked == []

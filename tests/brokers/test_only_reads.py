@@ -87,10 +87,12 @@ def test_the_list_holds_reads_and_the_mint() -> None:
 async def test_a_session_offers_reads_only(account: Account, server: Scripted) -> None:
     await account.book()
     public = {name for name in dir(account.session) if not name.startswith("_")}
-    assert public == {"token", "mints", "clock_offset", "fetch_book", "fetch_fills", "fetch_prices"}
-    assert {name for name in dir(Http) if not name.startswith("_")} == {"send"}
+    assert public == {
+        "token", "mints", "clock_offset", "resume_at", "fetch_book", "fetch_fills", "fetch_prices",
+    }  # fmt: skip
+    assert {name for name in dir(Http) if not name.startswith("_")} == {"send", "given_up_seconds"}
     assert {name for name in dir(Groww) if not name.startswith("_")} == {
-        "name", "open", "parse", "fetch_instruments", "parse_instruments",
+        "name", "approval_url", "open", "parse", "fetch_instruments", "parse_instruments",
     }  # fmt: skip
     assert {request.method for request in server.asked if "/token/" not in request.path} == {"GET"}
 

@@ -31,6 +31,7 @@ class ScriptedBroker:
     """Says `says`, as long as the sections are wanted. `before` runs before a call is answered, and may raise."""
 
     name = "groww"
+    approval_url = "https://groww.example/approve"
 
     def __init__(self) -> None:
         self.says = a_statement()
@@ -62,6 +63,7 @@ class ScriptedBroker:
 class ScriptedSession:
     token = None
     clock_offset = None  # a broker without a clock
+    resume_at = None
 
     def __init__(self, broker: ScriptedBroker) -> None:
         self._broker = broker

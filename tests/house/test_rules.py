@@ -28,7 +28,8 @@ MAY_READ_TIME = {
 # A float is never money. Where one is made on purpose, and why.
 MAY_MAKE_FLOATS = {
     "brokers/groww/parse.py: float(seconds)": "datetime.fromtimestamp takes nothing else",
-    "brokers/http.py: float('-inf')": "an instant of the monotonic clock before all others",
+    "brokers/budget.py: float('-inf')": "an instant of the monotonic clock before all others",
+    "brokers/http.py: float('inf')": "an instant of the monotonic clock after all others",
     "brokers/http.py: float(text)": "Retry-After, seconds to sleep",
 }
 

@@ -57,6 +57,11 @@ class BrokerSession(Protocol):
         """How far the broker's clock is ahead of ours, by the answers so far; None before the first."""
         ...
 
+    @property
+    def resume_at(self) -> datetime | None:
+        """Until when the broker wants this account left alone, when that is longer than a session waits."""
+        ...
+
     async def fetch_book(self, sections: Collection[str] | None) -> Fetched:
         """User detail, holdings, positions, orders and margin: all of them (None) or the named sections only.
 
@@ -78,6 +83,7 @@ class Broker(Protocol):
     """One broker. `open` makes a session for one account; `parse` is pure."""
 
     name: ClassVar[str]
+    approval_url: ClassVar[str]  # where the owner approves an API key for the day
 
     def open(
         self, credentials: Credentials, token: AccessToken | None, clock: Clock

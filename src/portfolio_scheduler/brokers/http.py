@@ -21,7 +21,8 @@ import aiohttp
 from msgspec import Struct
 from yarl import URL
 
-from portfolio_scheduler.brokers.budget import Budget, Rate
+from portfolio_scheduler.brokers.breaker import Breaker
+from portfolio_scheduler.brokers.budget import Budget
 from portfolio_scheduler.clock import Clock
 from portfolio_scheduler.errors import (
     BrokerAnswerUnknown,
@@ -58,6 +59,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     backoff_seconds: float = 2.0  # doubles each time; the actual wait is random between 0 and it
     backoff_limit_seconds: float = 60.0
     patience_seconds: float = 300.0  # one answer with all its retries; also the sum of all waits for 429s
+    session_seconds: float = 600.0  # all answers of one session
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -76,28 +78,40 @@ class Http:
         self,
         base_url: str,
         routes: Sequence[Route],
-        rates: Mapping[str, Rate],
+        budget: Budget,
         clock: Clock,
         *,
         headers: Mapping[str, str],
         policy: Policy | None = None,
+        breaker: Breaker | None = None,
+        account: str = "",
     ) -> None:
+        """`account` tells the accounts that share a `breaker` apart; it is never sent."""
         self._base = checked_base(base_url)
         self._routes = tuple(routes)
         self._clock = clock
         self._policy = policy or Policy()
-        self._budget = Budget(rates, clock)
+        self._budget = budget
+        self._breaker = breaker or Breaker()
+        self._account = account
         self._slots = asyncio.Semaphore(self._policy.connections)
         self._headers = {"Accept-Encoding": "gzip", "User-Agent": "portfolio-scheduler", **headers}
         self._session: aiohttp.ClientSession | None = None
-        self._given_up_until = float("-inf")  # a throttled account is left alone until then
+        self._waited_seconds = 0.0  # how long 429s have held this session up, all in all
+        self._ends_at = float("inf")
         self.clock_offset: timedelta | None = None  # the broker's clock minus ours, by the Date of its answers
         self._log = logger()
 
     def __repr__(self) -> str:
         return f"Http({urlsplit(self._base).hostname!r})"
 
+    @property
+    def given_up_seconds(self) -> float:
+        """How long the broker wants to be left alone, longer than anybody waits here; 0 when it does not."""
+        return self._budget.given_up_seconds
+
     async def __aenter__(self) -> Self:
+        self._ends_at = self._clock.monotonic() + self._policy.session_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._policy.connections),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -133,7 +147,8 @@ class Http:
 
         Retried are timeouts, broken connections and whatever `judge` finds `retryable`. An answer that stays bad comes
         back with its problem; no answer at all raises `BrokerUnavailable`, a refusal to follow or read one
-        `BrokerAnswerUnknown`, a pause longer than our patience `BrokerThrottled`.
+        `BrokerAnswerUnknown`, a pause longer than our patience `BrokerThrottled`. A session that has lasted too long,
+        or a broker that answers nobody, sends nothing more and raises `BrokerUnavailable`.
         """
         route = self._route(method, path)
         url = URL(f"{self._base}{path}?{query}" if query else self._base + path, encoded=True)
@@ -143,22 +158,19 @@ class Http:
         started = self._clock.monotonic()
         attempt = 0
         while True:
-            reply: Reply | None = None
-            self._check_given_up(call)
-            try:
-                async with self._slots, self._budget.turn(route.kind):
-                    reply = await self._once(method, url, call, judge, headers, body, into)
-                problem = reply.problem
-            except BrokerUnavailable as unreached:
-                problem = unreached
+            self._check_may_send(call)
+            async with (
+                self._slots,
+                self._breaker.turn(self._account, call, self._clock),
+                self._budget.turn(route.kind),
+            ):
+                reply, problem = await self._tried(method, url, call, judge, headers, body, into)
             if problem is None or not problem.retryable:
                 self._budget.succeeded()
                 assert reply is not None
                 return reply
             if isinstance(problem, BrokerThrottled):
-                if not waits_for_429:
-                    raise problem
-                self._pause(problem)
+                self._pause(problem, patient=waits_for_429)
                 continue
             attempt += 1
             delay = min(self._policy.backoff_seconds * 2 ** (attempt - 1), self._policy.backoff_limit_seconds)
@@ -177,25 +189,51 @@ class Http:
                 return route
         raise NotAllowed(f"{method} {path.partition('?')[0][:60]!r} is not on the list of requests we send.")
 
-    def _pause(self, problem: BrokerThrottled) -> None:
+    def _pause(self, problem: BrokerThrottled, *, patient: bool) -> None:
         """Hold the account, or give up when it would take longer than we wait. Calls already in flight count once."""
-        if self._budget.paused:
+        if self._budget.paused and patient:
             return
         seconds = self._budget.pause_seconds(problem.retry_after_seconds)
-        if self._budget.waited_seconds + seconds > self._policy.patience_seconds:
-            self._given_up_until = self._clock.monotonic() + seconds
-            self._check_given_up(problem.call)
+        if not patient or self._waited_seconds + seconds > self._policy.patience_seconds:
+            self._budget.give_up(seconds)
+            self._check_may_send(problem.call)
         self._log.info("broker asks us to slow down", call=problem.call, pause_seconds=round(seconds))
+        self._waited_seconds += seconds
         self._budget.pause(seconds)
 
-    def _check_given_up(self, call: str | None) -> None:
-        seconds = self._given_up_until - self._clock.monotonic()
-        if seconds > 0:
+    def _check_may_send(self, call: str | None) -> None:
+        if (seconds := self._budget.given_up_seconds) > 0:
             raise BrokerThrottled(
                 f"The broker asks us to slow down; try again in {seconds:.0f} s.",
                 call=call,
                 retry_after_seconds=seconds,
             )
+        if self._clock.monotonic() > self._ends_at:
+            raise BrokerUnavailable(
+                f"Reading has taken longer than {self._policy.session_seconds / 60:.0f} minutes; {call} was not asked "
+                "for any more.",
+                call=call,
+            )
+
+    async def _tried(
+        self,
+        method: str,
+        url: URL,
+        call: str,
+        judge: Judge,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        into: BinaryIO | None,
+    ) -> tuple[Reply | None, BrokerError | None]:
+        """One request; the breaker hears how it ended, for all accounts."""
+        reply: Reply | None = None
+        try:
+            reply = await self._once(method, url, call, judge, headers, body, into)
+            problem = reply.problem
+        except BrokerUnavailable as unreached:
+            problem = unreached
+        self._breaker.heard(self._account, problem, self._clock.monotonic())
+        return reply, problem
 
     async def _once(
         self,

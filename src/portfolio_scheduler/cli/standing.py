@@ -10,13 +10,14 @@ from rich.console import Console
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.cli.render import Column, Kind, Value, ist_time, print_list, print_table
+from portfolio_scheduler.db.notices import Notice
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads import accounts as reads
 from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, CoverageRow, FindingRow
-from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.records import Outcome
-from portfolio_scheduler.domain.schedule import Timetable
 from portfolio_scheduler.sync.dating import clock_advice
+from portfolio_scheduler.sync.risks import risks
+from portfolio_scheduler.sync.slots import last_run, next_run, timetable
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -32,7 +33,10 @@ class Standing(Struct, frozen=True, kw_only=True):
     state: str  # active, paused, needs_login, closed
     segments: list[str]
     created_at: datetime
+    last_expected_at: datetime | None  # the last run that was due
+    last_done_at: datetime | None  # when the last sync that read something ended
     next_due_at: datetime | None
+    risks: list[str]  # what may go wrong with the next run, a sentence each
     complete_on: date | None  # the last trading day with a snapshot
     coverage: CoverageRow
     unread_days: int  # trading days since the first reading, the current one excepted, of which nothing was read
@@ -46,7 +50,7 @@ async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Stand
     found = await reads.standing(tx, account_ids)
     now = app.clock.now()
     kinds = {_slots_of(row): row for row in found}  # most accounts are due together, and looking ahead takes time
-    due = {kind: _next_due(app, row, now) for kind, row in kinds.items()}
+    due = {kind: _due(app, row, now) for kind, row in kinds.items()}
     return [_standing(app, row, now, due[_slots_of(row)]) for row in found]
 
 
@@ -55,8 +59,9 @@ def _slots_of(row: AccountRow) -> tuple[bytes, bool, bool]:
     return msgspec.json.encode(row.schedules), row.late_pass, "COMMODITY" in row.segments
 
 
-def _standing(app: App, row: AccountRow, now: datetime, due_at: datetime | None) -> Standing:
+def _standing(app: App, row: AccountRow, now: datetime, due: tuple[datetime | None, datetime | None]) -> Standing:
     runs = row.state in {"active", "needs_login"}
+    expected_at, due_at = due
     return Standing(
         account=row.label,
         account_id=row.account_id,
@@ -68,7 +73,10 @@ def _standing(app: App, row: AccountRow, now: datetime, due_at: datetime | None)
         state=row.state,
         segments=row.segments,
         created_at=row.created_at,
+        last_expected_at=expected_at if runs and expected_at and expected_at >= row.created_at else None,
+        last_done_at=row.last_done.finished_at if row.last_done else None,
         next_due_at=due_at if runs else None,
+        risks=risks(app, row, now, expected_at, due_at),
         complete_on=row.complete_on,
         coverage=row.coverage,
         unread_days=_unread_days(app, row.coverage),
@@ -78,12 +86,10 @@ def _standing(app: App, row: AccountRow, now: datetime, due_at: datetime | None)
     )
 
 
-def _next_due(app: App, row: AccountRow, now: datetime) -> datetime | None:
-    """The next slot of the account's schedules, of the late pass, or of a special session."""
-    schedules, _ = schedule.kept(row.schedules)
-    timetable = Timetable(schedules, row.late_pass, "COMMODITY" in row.segments)
-    slot = next(schedule.upcoming(timetable, app.calendar.between, now), None)
-    return slot.at if slot else None
+def _due(app: App, row: AccountRow, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """The last and the next slot of the account's schedules, of the late pass, or of a special session."""
+    kind = timetable(row.schedules, late_pass=row.late_pass, segments=row.segments)
+    return last_run(app, kind, now), next_run(app, kind, now)
 
 
 def _unread_days(app: App, coverage: CoverageRow) -> int:
@@ -138,11 +144,14 @@ def wrong_clock(batch: BatchRow) -> str | None:
     return None
 
 
-def print_status(to: Console, found: Sequence[Standing], findings: Sequence[FindingRow]) -> None:
-    """All accounts a line each, then the reasons of what went wrong, then what is odd."""
+def print_status(
+    to: Console, found: Sequence[Standing], findings: Sequence[FindingRow], noticed: Sequence[Notice]
+) -> None:
+    """All accounts a line each, then what is at risk, the reasons of what went wrong, what was noticed and is odd."""
     columns = (
         Column("Account"),
         Column("State"),
+        Column("Expected", Kind.INSTANT),
         Column("Last sync"),
         Column("at", Kind.INSTANT),
         Column("Complete", Kind.DAY),
@@ -155,6 +164,7 @@ def print_status(to: Console, found: Sequence[Standing], findings: Sequence[Find
         (
             one.account,
             one.state.replace("_", " "),
+            one.last_expected_at,
             outcome(one),
             one.last_batch.finished_at if one.last_batch else None,
             one.complete_on,
@@ -167,6 +177,9 @@ def print_status(to: Console, found: Sequence[Standing], findings: Sequence[Find
     ]
     print_table(to, columns, rows)
     for one in found:
+        for risk in one.risks:
+            to.print(f"At risk: {one.account}: {risk}", soft_wrap=True)
+    for one in found:
         if one.last_batch is not None:
             for reason in reasons(one.last_batch):
                 to.print(f"{one.account}: {reason}", soft_wrap=True)
@@ -174,6 +187,9 @@ def print_status(to: Console, found: Sequence[Standing], findings: Sequence[Find
                 to.print(f"{one.account}: {advice}", soft_wrap=True)
         if one.state == "needs_login":
             to.print(f"{one.account}: the broker does not accept the login; you must act.", soft_wrap=True)
+    for notice in noticed:
+        at = ist_time(notice.noticed_at)
+        to.print(f"Noticed {at}: {notice.text}{f' {notice.link}' if notice.link else ''}", soft_wrap=True)
     print_findings(to, findings)
 
 
@@ -200,8 +216,11 @@ def print_standing(to: Console, one: Standing) -> None:
         (Column("State"), one.state.replace("_", " ")),
         (Column("Login"), login_in_words(one)),
         (Column("Connected", Kind.INSTANT), one.created_at),
+        (Column("Last expected", Kind.INSTANT), one.last_expected_at),
         (Column("Last sync"), outcome(one)),
+        (Column("Last done", Kind.INSTANT), one.last_done_at),
         (Column("Next due", Kind.INSTANT), one.next_due_at),
+        (Column("At risk"), " ".join(one.risks) or None),
         (Column("Last complete day", Kind.DAY), one.complete_on),
         (Column("Days"), days_in_words(one)),
         (Column("First day read", Kind.DAY), one.coverage.first_on),

@@ -31,6 +31,7 @@ class Account(Struct, frozen=True, kw_only=True):
     late_pass: bool
     state: str
     planned_through: datetime
+    resume_at: datetime | None  # until then the broker wants it left alone
     created_at: datetime
 
     def __repr__(self) -> str:
@@ -38,7 +39,7 @@ class Account(Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = """id, user_id, broker, broker_account_id, ucc, label, login, segments, sealed_credentials, sealed_token,
-    token_expires_at, schedules, late_pass, state, planned_through, created_at"""
+    token_expires_at, schedules, late_pass, state, planned_through, resume_at, created_at"""
 
 
 async def ensure_user(tx: Tx, name: str, now: datetime) -> UUID:
@@ -140,6 +141,11 @@ async def save_token(tx: Tx, account_id: UUID, sealed_token: bytes, expires_at: 
         "UPDATE broker_accounts SET sealed_token = %s, token_expires_at = %s WHERE id = %s AND state <> 'closed'",
         (sealed_token, expires_at, account_id),
     )
+
+
+async def leave_alone(tx: Tx, account_id: UUID, until: datetime) -> None:
+    """The broker wants no calls for this account until then."""
+    await tx.execute("UPDATE broker_accounts SET resume_at = %s WHERE id = %s", (until, account_id))
 
 
 async def save_login(tx: Tx, account_id: UUID, login: str, sealed_credentials: bytes) -> None:

@@ -4,26 +4,30 @@ Every statement works on all accounts at once. Instants come from the caller's c
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, LiteralString
 from uuid import UUID
 
+import psycopg
 from msgspec import Struct
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT
+from portfolio_scheduler.errors import PortfolioSchedulerError
 
 RETRY_AFTER = timedelta(minutes=15)
 RETRY_WITHIN = timedelta(hours=12)  # after that it is a matter for the next slot
 RETRIES = 3
 AHEAD = timedelta(minutes=5)  # planned further into the future than this: the clock has been set back since
-# Repeating these changes nothing: the owner or we must act first. Everything else may have been a passing trouble.
-NEVER_RETRIED = ("BrokerLoginRequired", "BrokerNotEntitled", "BrokerRefused", "SecretUnreadable")
+BUG_RETRIES = 1  # two attempts, then it is a dead letter: a bug does not mend itself
+SAME_ANSWERS = 3  # as often as a broker may say the same thing that we do not understand
 FULL = "StorageFull"
+# Repeating these changes nothing: the owner or we must act first.
+NEVER_RETRIED = ("BrokerLoginRequired", "BrokerNotEntitled", "BrokerRefused", "SecretUnreadable")
 # The broker has nothing to do with these, so there is nothing to wait for.
-INTERRUPTED = ("WorkerLost", "CancelledError")
+INTERRUPTED = ("WorkerLost", "CancelledError", "KeyboardInterrupt")
 
 
 class Kind(Struct, frozen=True, kw_only=True):
@@ -82,7 +86,7 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
                 AND ('COMMODITY' = ANY(a.segments)) = due.commodity
             WHERE a.state IN ('active', 'needs_login')
                 AND (a.planned_through < due.slot_at OR a.planned_through > %(ahead)s)
-                AND NOT EXISTS (
+                AND (a.resume_at IS NULL OR a.resume_at <= %(now)s) AND NOT EXISTS (
                 SELECT FROM sync_batches b WHERE b.account_id = a.id AND b.status IN ('queued', 'running'))
             FOR NO KEY UPDATE OF a SKIP LOCKED
             """,
@@ -92,6 +96,7 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
                 "commodity": [one.kind.commodity for one in due],
                 "slots": [one.slot_at for one in due],
                 "triggers": [one.trigger for one in due],
+                "now": now,
                 "ahead": now + AHEAD,
             },
         )
@@ -127,50 +132,121 @@ async def add_due(tx: Tx, due: Sequence[Due], now: datetime) -> list[UUID]:
     return added
 
 
+def _names(of: type[BaseException]) -> set[str]:
+    return {of.__name__}.union(*(_names(one) for one in of.__subclasses__()))
+
+
+# Errors by the class that batches keep: ours, the database's and the machine's troubles. Any other is a bug.
+EXPECTED = sorted(
+    {*INTERRUPTED, "AccountClosed"}.union(
+        *(_names(one) for one in (PortfolioSchedulerError, psycopg.OperationalError, OSError))
+    )
+)
+
+# Accounts whose newest batch ended badly, with what of it could be read again: `tried` counts the retries since the
+# run that was due or asked for, `repeated` are sections that said the same unknown thing again and again.
+_ENDED_BADLY: LiteralString = """
+    FROM broker_accounts a
+    CROSS JOIN LATERAL (
+        SELECT status, trigger, wanted, sections, error_class, error_text, finished_at FROM effective_batches
+        WHERE account_id = a.id ORDER BY fence DESC NULLS FIRST, id DESC LIMIT 1) last
+    CROSS JOIN LATERAL (
+        SELECT coalesce(min(n) FILTER (WHERE trigger <> 'retry') - 1, count(*)) AS tried FROM (
+            SELECT trigger, row_number() OVER (ORDER BY fence DESC NULLS FIRST, id DESC) AS n FROM effective_batches
+            WHERE account_id = a.id AND NOT (trigger = 'retry' AND error_class IS NOT DISTINCT FROM %(full)s)
+            ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(retries)s) newest) newest
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(section), '{}') AS sections FROM (
+            SELECT s.key AS section FROM (
+                SELECT sections, answers FROM sync_batches WHERE account_id = a.id AND trigger <> 'replay'
+                ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(same)s) b, jsonb_each(b.sections) s
+            WHERE s.value ->> 'error' = 'BrokerAnswerUnknown'
+            GROUP BY s.key HAVING count(*) = %(same)s AND count(DISTINCT (
+                SELECT string_agg(x ->> 'digest', ' ') FROM jsonb_array_elements(b.answers) x
+                WHERE x ->> 'section' IN (s.key, split_part(s.key, ':', 1)))) = 1) same) repeated
+    CROSS JOIN LATERAL (
+        SELECT array_agg(key ORDER BY key) FILTER (
+                   WHERE (value ->> 'error' <> ALL(%(never)s) OR value ->> 'error' IS NULL)
+                       AND key <> ALL(repeated.sections)) AS sections,
+               count(*) AS bad
+        FROM jsonb_each(last.sections) WHERE value ->> 'outcome' NOT IN ('ok', 'not_entitled')) missing
+    CROSS JOIN LATERAL (
+        SELECT string_agg(key, ', ' ORDER BY key) AS sections FROM jsonb_each(last.sections)
+        WHERE value ->> 'outcome' = 'not_entitled' AND key <> 'prices') forbidden
+    WHERE a.state IN ('active', 'needs_login') AND last.finished_at > %(now)s - %(within)s
+"""
+_IS_BUG: LiteralString = "coalesce(last.error_class <> ALL(%(expected)s), false)"
+_CAN_BE_RETRIED: LiteralString = f"""
+    newest.tried < CASE WHEN {_IS_BUG} THEN %(bug_retries)s ELSE %(retries)s END
+    AND CASE WHEN missing.bad > 0 THEN missing.sections IS NOT NULL
+             ELSE coalesce(last.error_class, '') <> ALL(%(never)s) END
+"""
+_WORDS: dict[str, object] = {
+    "within": RETRY_WITHIN,
+    "retries": RETRIES,
+    "bug_retries": BUG_RETRIES,
+    "same": SAME_ANSWERS,
+    "never": list(NEVER_RETRIED),
+    "interrupted": list(INTERRUPTED),
+    "full": FULL,
+    "expected": EXPECTED,
+}
+
+
 async def add_retries(tx: Tx, now: datetime, *, roomy: bool) -> list[UUID]:
     """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago.
 
     What a full disk ended is tried again as soon as there is room, and does not count among the tries.
     """
     cursor = await tx.execute(
-        """
+        f"""
         INSERT INTO sync_batches (account_id, trigger, wanted, status, queued_at)
         SELECT a.id, 'retry', coalesce(missing.sections, last.wanted), 'queued', %(now)s
-        FROM broker_accounts a
-        CROSS JOIN LATERAL (
-            SELECT status, trigger, wanted, sections, error_class, finished_at FROM effective_batches
-            WHERE account_id = a.id ORDER BY id DESC LIMIT 1) last
-        CROSS JOIN LATERAL (
-            SELECT array_agg(key ORDER BY key) FILTER (WHERE value ->> 'error' <> ALL(%(never)s)
-                                                       OR value ->> 'error' IS NULL) AS sections,
-                   count(*) AS bad
-            FROM jsonb_each(last.sections) WHERE value ->> 'outcome' NOT IN ('ok', 'not_entitled')) missing
-        CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE trigger = 'retry' AND error_class IS DISTINCT FROM %(full)s) AS tried FROM (
-                SELECT trigger, error_class FROM effective_batches WHERE account_id = a.id
-                ORDER BY id DESC LIMIT %(retries)s)) newest
-        WHERE a.state IN ('active', 'needs_login') AND last.status IN ('partial', 'failed')
-            AND last.finished_at > %(now)s - %(within)s AND newest.tried < %(retries)s
+        {_ENDED_BADLY} AND last.status IN ('partial', 'failed') AND {_CAN_BE_RETRIED}
+            AND (a.resume_at IS NULL OR a.resume_at <= %(now)s)
             AND CASE WHEN last.error_class = ANY(%(interrupted)s) THEN last.trigger <> 'manual'
                      WHEN last.error_class = %(full)s AND %(roomy)s THEN true
                      ELSE last.finished_at <= %(now)s - %(after)s END
-            AND CASE WHEN missing.bad > 0 THEN missing.sections IS NOT NULL
-                     ELSE coalesce(last.error_class, '') <> ALL(%(never)s) END
         ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
         ON CONFLICT DO NOTHING RETURNING account_id
         """,
-        {
-            "now": now,
-            "after": RETRY_AFTER,
-            "within": RETRY_WITHIN,
-            "retries": RETRIES,
-            "never": list(NEVER_RETRIED),
-            "interrupted": list(INTERRUPTED),
-            "full": FULL,
-            "roomy": roomy,
-        },
+        _WORDS | {"now": now, "after": RETRY_AFTER, "roomy": roomy},
     )
     return [account_id for (account_id,) in await cursor.fetchall()]
+
+
+async def add_notices(tx: Tx, now: datetime, on: date) -> list[tuple[str, str, str]]:
+    """A notice for each account whose newest batch ended in a way that no retry will mend: label, kind and text.
+
+    A part the account may not read is one too, prices excepted: those can be imported.
+    """
+    cursor = await tx.execute(
+        f"""
+        WITH found AS (
+            SELECT a.id, a.label, CASE
+                    WHEN last.status = 'completed' OR last.error_class = 'BrokerNotEntitled' THEN 'not_entitled'
+                    WHEN last.error_class = 'BrokerLoginRequired' THEN CASE a.login
+                        WHEN 'approval' THEN 'approval_needed' WHEN 'token' THEN 'token_needed'
+                        ELSE 'login_refused' END
+                    WHEN last.error_class = 'SecretUnreadable' THEN 'secret_unreadable'
+                    WHEN last.error_class = 'BrokerRefused' THEN 'refused'
+                    WHEN last.error_class = 'BrokerAnswerUnknown' THEN 'answer_unknown'
+                    WHEN {_IS_BUG} THEN 'bug' ELSE 'sync_failed' END AS kind,
+                coalesce(last.error_text, 'the account may not read ' || forbidden.sections, last.error_class,
+                    'part of it could not be read') AS text
+            {_ENDED_BADLY}
+                AND coalesce(last.error_class, '') <> ALL(%(interrupted)s)
+                AND CASE WHEN last.status IN ('partial', 'failed') THEN NOT ({_CAN_BE_RETRIED})
+                         ELSE last.status = 'completed' AND forbidden.sections IS NOT NULL END
+        ), new AS (
+            INSERT INTO notices (account_id, kind, noticed_on, noticed_at, text)
+            SELECT id, kind, %(on)s, %(now)s, label || ': ' || text FROM found ORDER BY id
+            ON CONFLICT DO NOTHING RETURNING account_id, kind, text
+        ) SELECT a.label, new.kind, new.text FROM new JOIN broker_accounts a ON a.id = new.account_id
+        """,  # noqa: S608 - constants
+        _WORDS | {"now": now, "on": on},
+    )
+    return await cursor.fetchall()
 
 
 async def give_up_stale(tx: Tx, now: datetime, stale_seconds: float) -> list[UUID]:

@@ -792,6 +792,7 @@ CREATE TABLE public.broker_accounts (
     planned_through timestamp with time zone NOT NULL,
     created_at timestamp with time zone NOT NULL,
     late_pass boolean DEFAULT true NOT NULL,
+    resume_at timestamp with time zone,
     CONSTRAINT broker_accounts_check CHECK (((sealed_credentials IS NOT NULL) OR (state = 'closed'::text))),
     CONSTRAINT broker_accounts_label_check CHECK (((label <> ''::text) AND (length(label) <= 100))),
     CONSTRAINT broker_accounts_login_check CHECK ((login = ANY (ARRAY['totp'::text, 'approval'::text, 'token'::text]))),
@@ -827,6 +828,13 @@ COMMENT ON COLUMN public.broker_accounts.planned_through IS 'every slot due unti
 --
 
 COMMENT ON COLUMN public.broker_accounts.late_pass IS 'whether it is read late in the evening, besides its schedules';
+
+
+--
+-- Name: COLUMN broker_accounts.resume_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.resume_at IS 'until then the broker wants the account left alone (Retry-After); null when it does not';
 
 
 --
@@ -1271,7 +1279,11 @@ CREATE VIEW public.coverage WITH (security_invoker='true') AS
                     WHEN 'final'::text THEN 0
                     WHEN 'late'::text THEN 1
                     ELSE 2
-                END, b.id DESC) best
+                END, b.fence DESC NULLS LAST, b.id DESC) best
+  WHERE (NOT (starts_with(best.section, 'orders:'::text) AND (best.state = ANY (ARRAY['late'::text, 'partial'::text])) AND (( SELECT g.seq
+           FROM public.effective_ledger_events g
+          WHERE ((g.account_id = best.account_id) AND (g.kind = 'GAP'::text) AND (g.trading_on = best.trading_on))
+         LIMIT 1) IS NOT NULL)))
 UNION ALL
  SELECT e.account_id,
     e.trading_on,
@@ -1279,7 +1291,10 @@ UNION ALL
     'lost'::text AS state,
     e.batch_id
    FROM public.effective_ledger_events e
-  WHERE (e.kind = 'GAP'::text);
+  WHERE ((e.kind = 'GAP'::text) AND (NOT (EXISTS ( SELECT
+           FROM public.effective_batches b,
+            LATERAL jsonb_each(b.sections) s(key, value)
+          WHERE ((b.account_id = e.account_id) AND (b.trading_on = e.trading_on) AND (b.standing = ANY (ARRAY['provisional'::text, 'final'::text])) AND starts_with(s.key, 'orders:'::text) AND ((s.value ->> 'outcome'::text) = ANY (ARRAY['ok'::text, 'not_entitled'::text])))))));
 
 
 ALTER VIEW public.coverage OWNER TO portfolio_scheduler;
@@ -2080,6 +2095,47 @@ COMMENT ON COLUMN public.instruments.successor_isin IS 'the ISIN that a corporat
 
 
 --
+-- Name: login_probes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.login_probes (
+    account_id uuid NOT NULL,
+    probe_on date NOT NULL,
+    attempts integer DEFAULT 1 NOT NULL,
+    claimed_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    outcome text,
+    text text,
+    CONSTRAINT login_probes_attempts_check CHECK ((attempts > 0)),
+    CONSTRAINT login_probes_check CHECK (((outcome IS NULL) = (ended_at IS NULL))),
+    CONSTRAINT login_probes_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'owner'::text, 'later'::text])))
+);
+
+
+ALTER TABLE public.login_probes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE login_probes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.login_probes IS 'control: whether an account''s login would work tonight, tried once a day before the close';
+
+
+--
+-- Name: COLUMN login_probes.claimed_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.login_probes.claimed_at IS 'by the database''s own clock, as leases are';
+
+
+--
+-- Name: COLUMN login_probes.outcome; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.login_probes.outcome IS 'ok; owner: only the owner can help; later: the broker could not be asked';
+
+
+--
 -- Name: market_days; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2103,6 +2159,37 @@ ALTER TABLE public.market_days OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.market_days IS 'reference: what the exchange announced beyond the regular calendar';
+
+
+--
+-- Name: notices; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.notices (
+    account_id uuid NOT NULL,
+    kind text NOT NULL,
+    noticed_on date NOT NULL,
+    id uuid DEFAULT uuidv7() NOT NULL,
+    noticed_at timestamp with time zone NOT NULL,
+    text text NOT NULL,
+    link text
+);
+
+
+ALTER TABLE public.notices OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE notices; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.notices IS 'control: what the owner should hear of, once a day at most for each account and kind';
+
+
+--
+-- Name: COLUMN notices.id; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.notices.id IS 'in the order they came: whoever passes them on remembers the last one';
 
 
 --
@@ -2524,11 +2611,27 @@ ALTER TABLE ONLY public.ledger_events
 
 
 --
+-- Name: login_probes login_probes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.login_probes
+    ADD CONSTRAINT login_probes_pkey PRIMARY KEY (account_id, probe_on);
+
+
+--
 -- Name: market_days market_days_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
 ALTER TABLE ONLY public.market_days
     ADD CONSTRAINT market_days_pkey PRIMARY KEY (exchange, day_on);
+
+
+--
+-- Name: notices notices_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.notices
+    ADD CONSTRAINT notices_pkey PRIMARY KEY (account_id, kind, noticed_on);
 
 
 --
@@ -2774,6 +2877,13 @@ CREATE INDEX ledger_events_kind ON public.ledger_events USING btree (account_id,
 
 
 --
+-- Name: notices_in_order; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX notices_in_order ON public.notices USING btree (id);
+
+
+--
 -- Name: order_fills_by_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2904,6 +3014,13 @@ CREATE INDEX rereadings_batch ON public.rereadings USING btree (account_id, batc
 --
 
 CREATE INDEX sync_batches_by_day ON public.sync_batches USING btree (account_id, trading_on, finished_at);
+
+
+--
+-- Name: sync_batches_by_fence; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX sync_batches_by_fence ON public.sync_batches USING btree (account_id, fence, id);
 
 
 --
@@ -3222,6 +3339,22 @@ ALTER TABLE ONLY public.holding_changes
 
 ALTER TABLE ONLY public.ledger_events
     ADD CONSTRAINT ledger_events_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: login_probes login_probes_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.login_probes
+    ADD CONSTRAINT login_probes_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
+
+
+--
+-- Name: notices notices_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.notices
+    ADD CONSTRAINT notices_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
 
 
 --
@@ -3663,6 +3796,13 @@ GRANT SELECT(late_pass) ON TABLE public.broker_accounts TO portfolio_scheduler_a
 
 
 --
+-- Name: COLUMN broker_accounts.resume_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(resume_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE broker_payloads; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3887,11 +4027,27 @@ GRANT SELECT ON TABLE public.instruments TO portfolio_scheduler_api;
 
 
 --
+-- Name: TABLE login_probes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.login_probes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.login_probes TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE market_days; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.market_days TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.market_days TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE notices; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.notices TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.notices TO portfolio_scheduler_api;
 
 
 --

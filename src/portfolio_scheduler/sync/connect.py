@@ -10,10 +10,10 @@ from portfolio_scheduler.db import accounts, ledger
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain.records import Owner
-from portfolio_scheduler.errors import BrokerLoginRequired, BrokerUnavailable, InvalidInput, NotFound
+from portfolio_scheduler.errors import BrokerLoginRequired, InvalidInput, NotFound
 from portfolio_scheduler.sync.dating import clock_advice
 from portfolio_scheduler.sync.ownership import append_config, checked_open
-from portfolio_scheduler.sync.run import unsealed
+from portfolio_scheduler.sync.run import checked_awake, unidentified, unsealed
 
 DEFAULT_USER = "owner"
 
@@ -60,6 +60,7 @@ async def change_login(app: App, account: Account, credentials: Credentials) -> 
 
 async def probe(app: App, account: Account) -> Owner:
     """Try the kept credentials now. Proves the login and that it is still the same broker account."""
+    checked_awake(account, app.clock.now())
     credentials, token = unsealed(app, account)
     owner, token = await _try(app, account.broker, credentials, token)
     _check_same(account, owner)
@@ -90,10 +91,7 @@ async def _try(
         minted = session.token
     said = app.brokers[broker].parse(fetched.answers, fetched.sections, now, app.calendar.trading_on(now))
     if said.owner is None:
-        result = fetched.sections.get("owner")
-        raise BrokerUnavailable(
-            f"The broker did not say whose account this is: {result.reason if result else 'no answer'}."
-        )
+        raise unidentified(fetched.sections.get("owner"))
     return said.owner, minted
 
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from portfolio_scheduler.app import App
+from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db import embedded, planning, queue
 from portfolio_scheduler.db.planning import Due, Kind, KindDue
 from portfolio_scheduler.db.pool import transaction
@@ -62,9 +63,12 @@ async def plan(app: App, now: datetime) -> Planned:
         due = await planning.idle(tx, found, now) if found else []
         added = await planning.add_due(tx, due, now) if due else []
         retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings))
+        noticed = await planning.add_notices(tx, now, ist_date(now))
         await queue.enqueue(tx, [*added, *retries], waits(due))
         failpoint("planning")
     failpoint("planned")
+    for account, kind, text in noticed:
+        log.warning("the owner must hear of it", account=account, kind=kind, reason=text)
     return Planned(due=len(added), retries=len(retries))
 
 

@@ -54,6 +54,9 @@ from portfolio_scheduler.errors import (
     BrokerAnswerUnknown,
     BrokerError,
     BrokerLoginRequired,
+    BrokerNotEntitled,
+    BrokerRefused,
+    BrokerThrottled,
     BrokerUnavailable,
     DatabaseUnavailable,
     Fenced,
@@ -167,6 +170,7 @@ class Gathered(Struct, frozen=True, kw_only=True):
 async def _sync(app: App, account: Account, claim: Claim) -> Result:
     broker = app.brokers[account.broker]
     began_at = app.clock.now()
+    checked_awake(account, began_at)
     credentials, token = unsealed(app, account)
     async with broker.open(credentials, token, app.clock) as session:
         try:
@@ -278,6 +282,17 @@ def _instruments(said: Statement, known: State) -> dict[str, Instrument]:
     return instruments
 
 
+def checked_awake(account: Account, now: datetime) -> None:
+    """A broker that asked for a pause is not asked before it is over, whichever process asks."""
+    if account.resume_at is not None and account.resume_at > now:
+        seconds = (account.resume_at - now).total_seconds()
+        raise BrokerThrottled(
+            f"The broker asked for a pause; this account can be read again in {seconds / 60:.0f} min.",
+            call="login",
+            retry_after_seconds=seconds,
+        )
+
+
 def unsealed(app: App, account: Account) -> tuple[Credentials, AccessToken | None]:
     """The account's secrets, decrypted just before they are used. A dead token is no token."""
     if account.sealed_credentials is None:
@@ -293,13 +308,20 @@ def unsealed(app: App, account: Account) -> tuple[Credentials, AccessToken | Non
 
 
 async def _keep_token(app: App, account: Account, session: BrokerSession, before: AccessToken | None) -> None:
-    """A token that was minted is sealed and kept, also when the rest failed: minting is rationed."""
-    token = session.token
-    if token is not None and token != before:
-        sealed = app.vault.seal(account.id, "token", token.token.encode())
+    """A token that was minted is sealed and kept, also when the rest failed: minting is rationed.
+
+    So is how long the broker wants the account left alone.
+    """
+    token, resume_at = session.token, session.resume_at
+    minted = token if token != before else None
+    if minted is not None or resume_at is not None:
         try:
             async with transaction(app.pool) as tx:
-                await accounts.save_token(tx, account.id, sealed, token.expires_at)
+                if minted is not None:
+                    sealed = app.vault.seal(account.id, "token", minted.token.encode())
+                    await accounts.save_token(tx, account.id, sealed, minted.expires_at)
+                if resume_at is not None:
+                    await accounts.leave_alone(tx, account.id, resume_at)
             failpoint("token_kept")
         except (psycopg.Error, DatabaseUnavailable) as error:  # today's reading is worth more
             log.warning("token not kept", error=type(error).__name__)
@@ -323,17 +345,23 @@ def check_identity(account: Account, statement: Statement) -> None:
     """Credentials of another account must never write into this one's history."""
     owner = statement.owner
     if owner is None:
-        result = statement.sections.get("owner")
-        kind = BrokerAnswerUnknown if result and result.error == "BrokerAnswerUnknown" else BrokerUnavailable
-        raise kind(
-            f"The broker did not say whose account this is ({result.reason if result else 'no answer'}), so nothing "
-            "was written."
-        )
+        raise unidentified(statement.sections.get("owner"))
     if account.ucc is not None and owner.ucc != account.ucc:
         raise BrokerLoginRequired(
             f"These credentials belong to the broker account {owner.ucc}, but {account.label!r} is {account.ucc}; "
             "nothing was written. Enter this account's own credentials."
         )
+
+
+UNIDENTIFIED: tuple[type[BrokerError], ...] = (BrokerAnswerUnknown, BrokerNotEntitled, BrokerRefused, BrokerThrottled)
+
+
+def unidentified(result: SectionResult | None) -> BrokerError:
+    """Why we do not know whose account it is: of the class that says who can help."""
+    kinds = {kind.__name__: kind for kind in UNIDENTIFIED}
+    kind = kinds.get(result.error or "", BrokerUnavailable) if result else BrokerUnavailable
+    reason = result.reason if result else "no answer"
+    return kind(f"The broker did not say whose account this is ({reason}), so nothing was written.")
 
 
 # ── decide and apply: pure functions inside one transaction ─────────────────────────────────────────────────────────

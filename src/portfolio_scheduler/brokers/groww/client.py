@@ -17,10 +17,11 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct, structs
 
+from portfolio_scheduler.brokers.breaker import Breaker
 from portfolio_scheduler.brokers.broker import AccessToken, Credentials
-from portfolio_scheduler.brokers.budget import Rate
+from portfolio_scheduler.brokers.budget import Budgets, Rate
 from portfolio_scheduler.brokers.groww import instruments, parse, wire
-from portfolio_scheduler.brokers.groww.login import MINT_PATH, GrowwLogin
+from portfolio_scheduler.brokers.groww.login import APPROVAL_URL, MINT_PATH, GrowwLogin
 from portfolio_scheduler.brokers.http import Http, Policy, Route, is_loopback
 from portfolio_scheduler.clock import Clock
 from portfolio_scheduler.domain.instruments import Listing
@@ -91,6 +92,7 @@ class Groww:
     """The broker "groww". `open` makes a session for one account, `parse` turns its answers into a statement."""
 
     name: ClassVar[str] = "groww"
+    approval_url: ClassVar[str] = APPROVAL_URL
 
     def __init__(
         self, base_url: str = GROWW_URL, policy: Policy | None = None, rates: Mapping[str, Rate] = RATES
@@ -100,14 +102,25 @@ class Groww:
             raise SetupProblem(f"Groww's address must be {GROWW_URL} or on this machine; credentials go nowhere else.")
         self._base_url = base_url
         self._policy = policy
-        self._rates = rates
+        self._budgets = Budgets(rates)
+        self._breaker = Breaker()
 
     @asynccontextmanager
     async def open(
         self, credentials: Credentials, token: AccessToken | None, clock: Clock
     ) -> AsyncIterator["GrowwSession"]:
-        headers = {"Accept": "application/json", "X-API-VERSION": "1.0"}
-        async with Http(self._base_url, ROUTES, self._rates, clock, headers=headers, policy=self._policy) as http:
+        key = hashlib.sha256((credentials.api_key or credentials.access_token).encode()).hexdigest()
+        http = Http(
+            self._base_url,
+            ROUTES,
+            self._budgets.of(key, clock),
+            clock,
+            headers={"Accept": "application/json", "X-API-VERSION": "1.0"},
+            policy=self._policy,
+            breaker=self._breaker,
+            account=key,
+        )
+        async with http:
             yield GrowwSession(http, GrowwLogin(http, credentials, token, clock), clock)
 
     def parse(
@@ -186,6 +199,11 @@ class GrowwSession:
     @property
     def clock_offset(self) -> timedelta | None:
         return self._http.clock_offset
+
+    @property
+    def resume_at(self) -> datetime | None:
+        seconds = self._http.given_up_seconds
+        return self._clock.now() + timedelta(seconds=seconds) if seconds else None
 
     # --- The book --------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import BinaryIO
 
-from portfolio_scheduler.brokers.budget import Rate
+from portfolio_scheduler.brokers.budget import Budget, Rate
 from portfolio_scheduler.brokers.http import Http, Policy, Route
 from portfolio_scheduler.clock import Clock
 from portfolio_scheduler.domain.instruments import Listing, is_isin, is_symbol, is_word
@@ -38,8 +38,8 @@ NAME_LIMIT = 200
 async def download(groww_url: str, into: BinaryIO, clock: Clock) -> None:
     """Write the file of today into `into`, piece by piece. From the simulator when that is where Groww is."""
     base = ASSETS_URL if groww_url.rstrip("/") == GROWW_URL else groww_url
-    rates = {"file": Rate(per_second=1, per_minute=5)}
-    async with Http(base, ROUTES, rates, clock, headers={"Accept": "text/csv"}, policy=POLICY) as http:
+    budget = Budget({"file": Rate(per_second=1, per_minute=5)}, clock)
+    async with Http(base, ROUTES, budget, clock, headers={"Accept": "text/csv"}, policy=POLICY) as http:
         reply = await http.send("GET", PATH, call="instruments", judge=judge, headers={}, into=into)
     if reply.problem is not None:
         raise reply.problem

@@ -46,6 +46,24 @@ class CoverageRow(Struct, frozen=True, kw_only=True):
         return self.complete + self.late + self.provisional + self.partial + self.lost
 
 
+class ProbeRow(Struct, frozen=True, kw_only=True):
+    """How the probe of a login ended."""
+
+    probe_on: date
+    ended_at: datetime | None
+    outcome: str | None  # ok, owner, later; None while it runs
+    text: str | None
+
+
+class DoneRow(Struct, frozen=True, kw_only=True):
+    """The last sync that read something."""
+
+    finished_at: datetime
+    trading_on: date
+    standing: str
+    status: str  # completed, partial
+
+
 class AccountRow(Struct, frozen=True, kw_only=True):
     """One account and where it stands."""
 
@@ -60,7 +78,11 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     late_pass: bool
     token_expires_at: datetime | None
     created_at: datetime
+    resume_at: datetime | None
+    planned_through: datetime
     last_batch: BatchRow | None  # the last that ended
+    last_done: DoneRow | None
+    last_probe: ProbeRow | None
     open_batch: BatchRow | None
     complete_on: date | None  # the last day with a snapshot
     findings_count: int
@@ -69,9 +91,14 @@ class AccountRow(Struct, frozen=True, kw_only=True):
 
 _ACCOUNTS = """
 SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segments, a.schedules, a.late_pass,
-    a.token_expires_at, a.created_at,
+    a.token_expires_at, a.created_at, a.resume_at, a.planned_through,
+    (SELECT to_json(d) FROM (SELECT finished_at, trading_on, standing, status FROM effective_batches b
+        WHERE b.account_id = a.id AND b.status IN ('completed', 'partial')
+        ORDER BY b.fence DESC NULLS FIRST, b.id DESC LIMIT 1) d) AS last_done,
+    (SELECT to_json(p) FROM (SELECT probe_on, ended_at, outcome, text FROM login_probes p WHERE p.account_id = a.id
+        ORDER BY probe_on DESC LIMIT 1) p) AS last_probe,
     (SELECT to_json(b) FROM effective_batches b WHERE b.account_id = a.id AND b.finished_at IS NOT NULL
-        ORDER BY b.id DESC LIMIT 1) AS last_batch,
+        ORDER BY b.fence DESC NULLS FIRST, b.id DESC LIMIT 1) AS last_batch,
     (SELECT to_json(b) FROM sync_batches b WHERE b.account_id = a.id
         AND b.status IN ('queued', 'running')) AS open_batch,
     (SELECT max(s.trading_on) FROM portfolio_snapshots s WHERE s.account_id = a.id) AS complete_on,
@@ -94,7 +121,10 @@ async def standing(tx: Tx, account_ids: Sequence[UUID]) -> list[AccountRow]:
 
 async def recent_batches(tx: Tx, account_id: UUID, limit: int) -> list[BatchRow]:
     """The last attempts, newest first, one that runs included."""
-    query = "SELECT * FROM effective_batches WHERE account_id = %(account)s ORDER BY id DESC LIMIT %(limit)s"
+    query = """
+        SELECT * FROM effective_batches WHERE account_id = %(account)s
+        ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(limit)s
+    """
     return await rows(tx, query, {"account": account_id, "limit": limit}, BatchRow)
 
 
@@ -102,7 +132,7 @@ async def last_ended(tx: Tx, account_id: UUID) -> BatchRow | None:
     """The last attempt that has ended."""
     query = """
         SELECT * FROM effective_batches WHERE account_id = %(account)s AND finished_at IS NOT NULL
-        ORDER BY id DESC LIMIT 1
+        ORDER BY fence DESC NULLS FIRST, id DESC LIMIT 1
     """
     found = await rows(tx, query, {"account": account_id}, BatchRow)
     return found[0] if found else None
