@@ -167,7 +167,7 @@ async def fill_and_heal(stage: Stage, disk: Path, logged: list[Any]) -> None:
             said.append(str(error))
             break
     assert said, "the disk was not full"
-    for _ in range(100):  # the keeper looks every few seconds
+    for _ in range(300):  # the keeper looks every few seconds
         if any("The disk of " in text and " is full" in text for text in (*said, *reasons(logged))):
             break
         await asyncio.sleep(0.2)
