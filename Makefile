@@ -5,13 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
+MINUTES ?= 60
 PYTEST_ARGS ?=
 COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate --python-version 3.11
 say = printf '%s\n' "$(1)" >&2
 
 .DEFAULT_GOAL := help
-
-MINUTES ?= 60
 .PHONY: help run test proof chaos bench lint fmt clean lock setup
 
 help: ## show this list
@@ -23,7 +22,7 @@ run: $(STAMP) ## set up, then the demo: simulated Groww, embedded PostgreSQL, 60
 test: $(STAMP) lint ## set up, then every check and every test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
-proof: $(STAMP) lint ## the tests with every proof in full, a quarter of an hour or more; prints the figures at the end
+proof: $(STAMP) ## every recipe as often as the proof asks, much longer than `make test` (PYTEST_ARGS="tests/flows")
 	@PROOF=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 chaos: $(STAMP) ## read days while the database, the network and workers break all the time (MINUTES=60)

@@ -22,7 +22,7 @@ from portfolio_scheduler.db import embedded, roles
 from portfolio_scheduler.db.migrate import migrate
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.settings import Settings
-from tests.scale import FULL
+from tests.scale import PROOF
 
 MEMORY = Path("/dev/shm")  # clusters are a thousand files each: in memory they are made, copied and removed at once
 # On a pipeline the same examples every time, so that it fails for what changed; everywhere else new ones every time.
@@ -84,7 +84,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [report for listed in terminalreporter.stats.values() for report in listed]
     properties = [one for report in reports for one in getattr(report, "user_properties", ())]
     figures = sorted({(name.removeprefix(FIGURE), came) for name, came in properties if name.startswith(FIGURE)})
-    if FULL and figures:
+    if PROOF and figures:
         width = max(len(what) for what, _ in figures)
         terminalreporter.section("figures of the proof")
         for what, came in figures:

@@ -10,12 +10,12 @@ from tests.crash.chaos import chaos
 from tests.crash.lanes import Outcome
 from tests.crash.server import Server, server
 from tests.crash.storm import Killer, back
-from tests.scale import FULL, scaled
+from tests.scale import PROOF, scaled
 
 EVENTS = 12_000
-ACCOUNTS = 40 if FULL else 10
+ACCOUNTS = 40 if PROOF else 10
 CRASHES, KILLS = scaled(15), scaled(30)  # at least
-WORKERS = 8 if FULL else 3
+WORKERS = 8 if PROOF else 3
 KINDS = ("trader",)  # orders that are filled in parts, amended, cancelled, rejected; shares and contracts
 
 
@@ -58,7 +58,7 @@ async def disturb(place: Arena, database: Server, killer: Killer) -> None:
         await database.crash()
 
 
-@pytest.mark.skipif(not FULL, reason="a soak of minutes: `make proof` runs a short one, `make chaos` a long one")
+@pytest.mark.skipif(not PROOF, reason="a soak of minutes: `make proof` runs a short one, `make chaos` a long one")
 async def test_a_soak_with_everything_breaking_loses_and_doubles_nothing(tell: Callable[[str, object], None]) -> None:
     soak = await chaos(3)
     tell("T4 soak of 3 minutes", soak)

@@ -1279,7 +1279,11 @@ CREATE VIEW public.coverage WITH (security_invoker='true') AS
                     WHEN 'final'::text THEN 0
                     WHEN 'late'::text THEN 1
                     ELSE 2
-                END, b.id DESC) best
+                END, b.fence DESC NULLS LAST, b.id DESC) best
+  WHERE (NOT (starts_with(best.section, 'orders:'::text) AND (best.state = ANY (ARRAY['late'::text, 'partial'::text])) AND (( SELECT g.seq
+           FROM public.effective_ledger_events g
+          WHERE ((g.account_id = best.account_id) AND (g.kind = 'GAP'::text) AND (g.trading_on = best.trading_on))
+         LIMIT 1) IS NOT NULL)))
 UNION ALL
  SELECT e.account_id,
     e.trading_on,
@@ -1287,7 +1291,10 @@ UNION ALL
     'lost'::text AS state,
     e.batch_id
    FROM public.effective_ledger_events e
-  WHERE (e.kind = 'GAP'::text);
+  WHERE ((e.kind = 'GAP'::text) AND (NOT (EXISTS ( SELECT
+           FROM public.effective_batches b,
+            LATERAL jsonb_each(b.sections) s(key, value)
+          WHERE ((b.account_id = e.account_id) AND (b.trading_on = e.trading_on) AND (b.standing = ANY (ARRAY['provisional'::text, 'final'::text])) AND starts_with(s.key, 'orders:'::text) AND ((s.value ->> 'outcome'::text) = ANY (ARRAY['ok'::text, 'not_entitled'::text])))))));
 
 
 ALTER VIEW public.coverage OWNER TO portfolio_scheduler;
@@ -2140,8 +2147,11 @@ CREATE TABLE public.market_days (
     closes_at timestamp with time zone,
     note text,
     source text NOT NULL,
-    CONSTRAINT market_days_check CHECK ((((kind = 'closed'::text) = (opens_at IS NULL)) AND ((opens_at IS NULL) = (closes_at IS NULL)))),
-    CONSTRAINT market_days_kind_check CHECK ((kind = ANY (ARRAY['session'::text, 'special'::text, 'closed'::text])))
+    id uuid DEFAULT uuidv7() NOT NULL,
+    noted_at timestamp with time zone NOT NULL,
+    CONSTRAINT market_days_check CHECK ((((kind = ANY (ARRAY['session'::text, 'special'::text])) = (opens_at IS NOT NULL)) AND ((opens_at IS NULL) = (closes_at IS NULL)))),
+    CONSTRAINT market_days_kind_check CHECK ((kind = ANY (ARRAY['session'::text, 'special'::text, 'closed'::text, 'withdrawn'::text, 'known_until'::text]))),
+    CONSTRAINT market_days_source_check CHECK ((source <> ''::text))
 );
 
 
@@ -2151,7 +2161,14 @@ ALTER TABLE public.market_days OWNER TO portfolio_scheduler;
 -- Name: TABLE market_days; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON TABLE public.market_days IS 'reference: what the exchange announced beyond the regular calendar';
+COMMENT ON TABLE public.market_days IS 'reference: what the exchange announced beyond the regular calendar; of a day the newest counts';
+
+
+--
+-- Name: COLUMN market_days.kind; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.market_days.kind IS 'withdrawn: earlier entries of that day do not count; known_until: the announcements are complete until that day';
 
 
 --
@@ -2616,7 +2633,7 @@ ALTER TABLE ONLY public.login_probes
 --
 
 ALTER TABLE ONLY public.market_days
-    ADD CONSTRAINT market_days_pkey PRIMARY KEY (exchange, day_on);
+    ADD CONSTRAINT market_days_pkey PRIMARY KEY (id);
 
 
 --
@@ -2870,6 +2887,13 @@ CREATE INDEX ledger_events_kind ON public.ledger_events USING btree (account_id,
 
 
 --
+-- Name: market_days_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX market_days_day ON public.market_days USING btree (exchange, day_on, id DESC);
+
+
+--
 -- Name: notices_in_order; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3007,6 +3031,13 @@ CREATE INDEX rereadings_batch ON public.rereadings USING btree (account_id, batc
 --
 
 CREATE INDEX sync_batches_by_day ON public.sync_batches USING btree (account_id, trading_on, finished_at);
+
+
+--
+-- Name: sync_batches_by_fence; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX sync_batches_by_fence ON public.sync_batches USING btree (account_id, fence, id);
 
 
 --
