@@ -1116,7 +1116,7 @@ CREATE TABLE public.ledger_events (
     CONSTRAINT ledger_events_batch CHECK (((batch_id IS NOT NULL) OR (kind = 'CONFIG'::text))),
     CONSTRAINT ledger_events_check CHECK ((corrects_seq < seq)),
     CONSTRAINT ledger_events_corrects CHECK (((kind <> 'CORRECTION'::text) OR (corrects_seq IS NOT NULL))),
-    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'ANNULLED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
+    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'RECOVERED'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'ANNULLED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
     CONSTRAINT ledger_events_seq_check CHECK ((seq > 0))
 );
 
@@ -1287,7 +1287,7 @@ UNION ALL
     'lost'::text AS state,
     e.batch_id
    FROM public.effective_ledger_events e
-  WHERE (e.kind = 'GAP'::text);
+  WHERE ((e.kind = 'GAP'::text) AND (e.section = 'orders'::text));
 
 
 ALTER VIEW public.coverage OWNER TO portfolio_scheduler;
