@@ -104,8 +104,8 @@ def test_days_before_the_account_was_connected_are_shown_when_asked_for(terminal
     terminal.at(NEXT_DAY, 16)
     terminal.connect(1, "mine")
     terminal("sync")
-    assert states(terminal) == []
-    assert states(terminal, "--from", "2026-04-20") == [("2026-04-21", "not expected"), ("2026-04-20", "not expected")]
+    assert states(terminal) == [("2026-04-21", "complete")]
+    assert states(terminal, "--from", "2026-04-20") == [("2026-04-21", "complete"), ("2026-04-20", "not expected")]
 
 
 def test_a_day_read_after_midnight_is_late_or_lost_never_complete(terminal: Terminal) -> None:

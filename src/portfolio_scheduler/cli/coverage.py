@@ -118,15 +118,11 @@ def print_coverage(to: "Console", found: "Sequence[CoverageDay]", current: date)
         Column("All"),
         *(Column(group.capitalize()) for group in GROUPS),
     )
-    rows: list[list[Value]] = [
-        [
-            day.account,
-            day.trading_on,
-            _state(day, current),
-            *(_cell(sections_of(day, current), group) for group in GROUPS),
-        ]
-        for day in found
-    ]
+    rows: list[list[Value]] = []
+    for day in found:
+        sections = sections_of(day, current)
+        cells = [_cell(sections, group) for group in GROUPS]
+        rows.append([day.account, day.trading_on, _state(day, current), *cells])
     print_by_account(to, columns, rows)
     for day in found:
         if asked := asked_in_words(day):

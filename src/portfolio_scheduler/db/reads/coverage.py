@@ -38,7 +38,8 @@ async def coverage(tx: Tx, account_ids: Sequence[UUID], closes: Mapping[date, da
             WHERE account_id = ANY(%(accounts)s) AND trading_on = ANY(%(days)s) GROUP BY account_id, trading_on
         ) c ON (c.account_id, c.trading_on) = (a.id, d.trading_on)
         LEFT JOIN (
-            SELECT account_id, trading_on, array_agg(subject ORDER BY seq) FILTER (WHERE kind = 'RECOVERED') AS recovered,
+            SELECT account_id, trading_on,
+                array_agg(subject ORDER BY seq) FILTER (WHERE kind = 'RECOVERED') AS recovered,
                 array_agg(subject ORDER BY seq) FILTER (WHERE kind = 'GAP') AS unanswered
             FROM effective_ledger_events
             WHERE account_id = ANY(%(accounts)s) AND trading_on = ANY(%(days)s) AND kind IN ('RECOVERED', 'GAP')
