@@ -1,7 +1,6 @@
 """What must always be true, checked from the database: each problem says where it is and what to do about it."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import date, timedelta
 from decimal import localcontext
 from uuid import UUID
 
@@ -18,7 +17,6 @@ from portfolio_scheduler.domain.changes import State
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.valuation import EXACT, expected_units
 
-CALENDAR_AHEAD = timedelta(days=30)
 QUEUED_SECONDS = 3600
 TAMPERED = "somebody changed the database past the product: restore a backup, and find out who"
 REBUILD = "run `portfolio-scheduler rebuild`; if it comes back, it is a bug"
@@ -171,16 +169,14 @@ async def _batches(tx: Tx, account: Account) -> AsyncIterator[Found]:
 
 
 def _calendar(app: App) -> Iterator[Problem]:
-    """The calendar knows what the next 30 days are."""
-    today = ist_date(app.clock.now())
-    days: list[date] = [today + timedelta(days=n) for n in range(CALENDAR_AHEAD.days + 1)]
-    unknown = [on for on in days if not app.calendar.is_known(on)]
-    if unknown:
+    """The calendar knows what the days of the next month are."""
+    for warning in app.calendar.warnings(ist_date(app.clock.now())):
+        what, _, remedy = warning.partition(". ")
         yield Problem(
             check="calendar",
             account=None,
             account_id=None,
-            what="the calendar does not know which days the exchange is open; weekdays are taken for sessions",
-            where=f"from {unknown[0]}",
-            remedy="install the newest release, or enter the exchange's holidays into market_days",
+            what=what[0].lower() + what[1:],
+            where=f"known until {app.calendar.known_until}",
+            remedy=remedy[0].lower() + remedy[1:],
         )

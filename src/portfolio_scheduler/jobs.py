@@ -7,6 +7,7 @@ procrastinate does not, because the planner does.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import psycopg
 from procrastinate.exceptions import ProcrastinateException
 
 from portfolio_scheduler.app import App
-from portfolio_scheduler.clock import SystemClock
+from portfolio_scheduler.clock import SystemClock, ist_date
 from portfolio_scheduler.db.batches import BEATS_PER_LEASE
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT, SYNCS
@@ -44,6 +45,7 @@ class Pulse:
         self.ticked_at: float | None = None
         self.swept_at: float | None = None
         self.working = False
+        self.warned_on: date | None = None
 
     def tick_age(self) -> float | None:
         """Seconds since the planner last ran to its end."""
@@ -64,8 +66,18 @@ def make_queue(app: App) -> procrastinate.App:
 async def tick(app: App, pulse: Pulse) -> None:
     planned = await plan.plan(app, app.clock.now())
     pulse.ticked_at = MACHINE.monotonic()
+    _warn(app, pulse)
     if planned.due or planned.retries:
         log.info("planned", due=planned.due, retries=planned.retries)
+
+
+def _warn(app: App, pulse: Pulse) -> None:
+    """What is not known of the days to come, once a day."""
+    today = ist_date(app.clock.now())
+    if pulse.warned_on != today:
+        for warning in app.calendar.warnings(today):
+            log.warning("calendar", warning=warning)
+    pulse.warned_on = today
 
 
 async def sweep(app: App, pulse: Pulse) -> None:

@@ -64,6 +64,7 @@ NOT_RUN = {
     "db/instruments.py": "reference tables, written once a day; no account's rows",
     "db/price_lines.py": "reference tables, written by imports; no account's rows",
     "db/prices.py: amend": "reference tables, written by imports; no account's rows",
+    "db/market_days.py": "a few hundred days of the exchange; no account's rows",
     "db/ledger.py: load_changes": "replay and rebuild: reads the whole account, as is meant",
     "db/ledger.py: load_payloads": "replay: reads the whole account, as is meant",
     "db/ledger.py: last_sights": "replay: reads the whole account, as is meant",

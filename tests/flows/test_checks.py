@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from portfolio_scheduler.checks import Problem, check
 from portfolio_scheduler.clock import ist
 from portfolio_scheduler.db.ledger import FACT_TABLES
-from portfolio_scheduler.market.calendar import KNOWN_UNTIL
+from portfolio_scheduler.market.calendar import SHIPPED_UNTIL
 from tests.conftest import Database
 from tests.flows.conftest import Stage
 
@@ -111,7 +111,7 @@ async def test_a_day_that_nobody_read_is_a_problem_until_it_is_recorded_as_a_gap
 
 
 async def test_a_calendar_that_ends_soon_is_a_problem_of_the_installation(stage: Stage) -> None:
-    clock = type(stage.clock)(ist(KNOWN_UNTIL, 10))
+    clock = type(stage.clock)(ist(SHIPPED_UNTIL, 10))
     [problem] = await check(replace(stage.app, clock=clock), [])
     assert (problem.check, problem.account) == ("calendar", None)
 

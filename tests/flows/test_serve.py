@@ -140,6 +140,7 @@ async def test_a_due_slot_is_synced_within_seconds_and_sigterm_ends_it(folder: P
         ready = await service.until_ready()
         assert ready["state"]["synced_within_a_day"] == 1
         assert "mine" not in str(ready)
+        assert isinstance(ready["warnings"], list)
         _, alive, headers = await service.get("/health")
         assert alive["status"] == "alive"
         assert set(headers) >= HEADERS

@@ -6,10 +6,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from portfolio_scheduler.clock import ist
+from portfolio_scheduler.db import market_days
 from portfolio_scheduler.db.accounts import Account, set_schedules
 from portfolio_scheduler.db.pool import counted_statements, transaction
+from portfolio_scheduler.domain.market_days import MarketDay
+from portfolio_scheduler.jobs import Pulse
+from portfolio_scheduler.jobs import tick as jobs_tick
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.sync.plan import Planned, plan, sweep, wait
 from portfolio_scheduler.sync.run import Report, run_queued
@@ -184,7 +189,7 @@ async def test_the_tick_takes_a_fixed_number_of_statements(stage: Stage) -> None
     stage.at(MONDAY, 16)
     with counted_statements() as statements:
         await tick(stage)
-    assert len(statements) <= 11, statements.texts
+    assert len(statements) <= 12, statements.texts
 
 
 # ── a crowd ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -270,6 +275,44 @@ async def test_a_late_pass_that_is_switched_off_is_not_due(stage: Stage) -> None
     stage.at(MONDAY, 23, 59)
     await tick(stage)
     assert await opened(stage) == [("catch-up", ist(MONDAY, 16), "queued")]
+
+
+async def announce(stage: Stage, on: date, kind: str, source: str = "circular") -> None:
+    async with transaction(stage.app.pool) as tx:
+        await market_days.add(tx, [MarketDay(exchange="NSE", day_on=on, kind=kind, source=source)], stage.clock.now())
+
+
+async def test_the_planner_follows_what_is_entered_while_it_runs(stage: Stage) -> None:
+    await announce(stage, TUESDAY, "closed")
+    assert stage.app.calendar.is_session(TUESDAY)
+    await tick(stage)
+    assert not stage.app.calendar.is_session(TUESDAY)
+    await announce(stage, TUESDAY, "withdrawn")
+    await tick(stage)
+    assert stage.app.calendar.is_session(TUESDAY)
+
+
+async def test_a_market_day_that_nobody_can_read_costs_no_day(stage: Stage) -> None:
+    await stage.connect(1)
+    await stage.rows(
+        "INSERT INTO market_days (exchange, day_on, kind, opens_at, closes_at, source, noted_at) "
+        "VALUES ('NSE', %s, 'special', now(), now(), 'by hand', now()) RETURNING 1",
+        TUESDAY,
+    )
+    stage.at(MONDAY, 16)
+    assert await tick(stage) == Planned(due=1)
+
+
+async def test_the_end_of_the_calendar_is_logged_once_a_day_from_a_month_before(stage: Stage) -> None:
+    pulse, days = Pulse(), []
+    for on in (date(2026, 11, 30), date(2026, 12, 1), date(2026, 12, 2)):
+        stage.clock.set(ist(on, 9))
+        with capture_logs() as entries:
+            await jobs_tick(stage.app, pulse)
+            await jobs_tick(stage.app, pulse)
+        days.append([entry["warning"] for entry in entries if entry["event"] == "calendar"])
+    assert [len(warnings) for warnings in days] == [0, 1, 1]
+    assert "known until 2026-12-31 only" in days[1][0]
 
 
 # ── retries ─────────────────────────────────────────────────────────────────────────────────────────────────────────

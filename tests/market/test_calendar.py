@@ -13,8 +13,8 @@ from portfolio_scheduler.clock import IST, ist
 from portfolio_scheduler.domain.market_days import MarketDay
 from portfolio_scheduler.errors import InvalidInput
 from portfolio_scheduler.market.calendar import (
-    KNOWN_FROM,
-    KNOWN_UNTIL,
+    SHIPPED_FROM,
+    SHIPPED_UNTIL,
     Calendar,
     make_calendar,
     shipped_closures,
@@ -53,7 +53,7 @@ def real() -> set[date]:
 def xbom() -> set[date]:
     import exchange_calendars
 
-    sessions = exchange_calendars.get_calendar("XBOM", start=KNOWN_FROM.isoformat()).sessions
+    sessions = exchange_calendars.get_calendar("XBOM", start=SHIPPED_FROM.isoformat()).sessions
     return {session.date() for session in sessions}
 
 
@@ -71,9 +71,9 @@ def test_xbom_lacks_exactly_the_sessions_we_know_of(real: set[date], xbom: set[d
 
 
 def test_the_shipped_closures_are_those_of_xbom(xbom: set[date]) -> None:
-    """A newer library makes this fail: the difference is what to change in closures.csv, and KNOWN_UNTIL."""
-    assert max(xbom) == max(on for on in days(KNOWN_FROM, KNOWN_UNTIL) if on in xbom)
-    closed = {on for on in days(KNOWN_FROM, KNOWN_UNTIL) if on.weekday() < 5 and on not in xbom}
+    """A newer library makes this fail: the difference is what to change in closures.csv, and SHIPPED_UNTIL."""
+    assert max(xbom) == max(on for on in days(SHIPPED_FROM, SHIPPED_UNTIL) if on in xbom)
+    closed = {on for on in days(SHIPPED_FROM, SHIPPED_UNTIL) if on.weekday() < 5 and on not in xbom}
     assert closed ^ set(shipped_closures()) == set()
 
 

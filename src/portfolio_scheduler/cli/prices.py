@@ -36,7 +36,8 @@ def import_file(
 ) -> None:
     """Keep the closing prices of a file, all or nothing, and value the days that lacked them anew."""
     from portfolio_scheduler.cli.render import print_json
-    from portfolio_scheduler.sync.price_import import BadLines, import_prices
+    from portfolio_scheduler.domain.tables import BadLines
+    from portfolio_scheduler.sync.price_import import import_prices
 
     try:
         done = run(lambda app: import_prices(app, file, source=source, skip_bad=skip_bad))

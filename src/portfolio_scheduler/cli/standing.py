@@ -10,6 +10,7 @@ from rich.console import Console
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.cli.render import Column, Kind, Value, ist_time, print_list, print_table
+from portfolio_scheduler.db.instrument_loading import Trouble
 from portfolio_scheduler.db.notices import Notice
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads import accounts as reads
@@ -43,6 +44,16 @@ class Standing(Struct, frozen=True, kw_only=True):
     findings_count: int
     last_batch: BatchRow | None
     open_batch: BatchRow | None
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """All that `status` says."""
+
+    accounts: list[Standing]
+    findings: list[FindingRow]
+    notices: list[Notice]
+    instruments: Trouble | None  # why the morning's list could not be taken in
+    warnings: list[str]  # about the exchange's calendar
 
 
 async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Standing]:

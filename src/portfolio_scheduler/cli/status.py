@@ -8,34 +8,33 @@ from portfolio_scheduler.cli.running import NO_ACCOUNTS, AccountArgument, JsonOp
 
 if TYPE_CHECKING:
     from portfolio_scheduler.app import App
-    from portfolio_scheduler.cli.standing import Standing
-    from portfolio_scheduler.db import instrument_loading
-    from portfolio_scheduler.db.notices import Notice
-    from portfolio_scheduler.db.reads.accounts import FindingRow
+    from portfolio_scheduler.cli.standing import Status
 
 
 def status(account: AccountArgument = None, as_json: JsonOption = False) -> None:
     """Print where each account stands: last expected and done, next due, login, what is at risk, missing or odd."""
     from portfolio_scheduler.cli.render import console, print_json
 
-    found, findings, noticed, trouble = run(lambda app: _status(app, account))
+    found = run(lambda app: _status(app, account))
     if as_json:
-        print_json({"accounts": found, "findings": findings, "notices": noticed, "instruments": trouble})
-    elif not found:
+        print_json(found)
+        return
+    if not found.accounts:
         typer.echo(NO_ACCOUNTS)
     else:
         from portfolio_scheduler.cli.standing import print_status
 
-        print_status(console(), found, findings, noticed)
-        if trouble is not None:
+        print_status(console(), found.accounts, found.findings, found.notices)
+        if (trouble := found.instruments) is not None:
             times = f"{trouble.failures} times"
             typer.echo(f"The list of instruments could not be taken in ({times}): {trouble.error_text}")
+    for warning in found.warnings:
+        typer.echo(warning)
 
 
-async def _status(
-    app: "App", account: str | None
-) -> "tuple[list[Standing], list[FindingRow], list[Notice], instrument_loading.Trouble | None]":
-    from portfolio_scheduler.cli.standing import standings
+async def _status(app: "App", account: str | None) -> "Status":
+    from portfolio_scheduler.cli.standing import Status, standings
+    from portfolio_scheduler.clock import ist_date
     from portfolio_scheduler.db import instrument_loading
     from portfolio_scheduler.db.notices import open_notices
     from portfolio_scheduler.db.pool import transaction
@@ -43,6 +42,10 @@ async def _status(
 
     ids = [one.id for one in await chosen(app, account)]
     async with transaction(app.pool) as tx:
-        found = await standings(app, tx, ids)
-        noticed = await open_notices(tx, ids, app.clock.now())
-        return found, await reads.open_findings(tx, ids), noticed, await instrument_loading.trouble(tx)
+        return Status(
+            accounts=await standings(app, tx, ids),
+            findings=await reads.open_findings(tx, ids),
+            notices=await open_notices(tx, ids, app.clock.now()),
+            instruments=await instrument_loading.trouble(tx),
+            warnings=app.calendar.warnings(ist_date(app.clock.now())),
+        )

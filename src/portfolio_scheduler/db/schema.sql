@@ -2140,8 +2140,11 @@ CREATE TABLE public.market_days (
     closes_at timestamp with time zone,
     note text,
     source text NOT NULL,
-    CONSTRAINT market_days_check CHECK ((((kind = 'closed'::text) = (opens_at IS NULL)) AND ((opens_at IS NULL) = (closes_at IS NULL)))),
-    CONSTRAINT market_days_kind_check CHECK ((kind = ANY (ARRAY['session'::text, 'special'::text, 'closed'::text])))
+    id uuid DEFAULT uuidv7() NOT NULL,
+    noted_at timestamp with time zone NOT NULL,
+    CONSTRAINT market_days_check CHECK ((((kind = ANY (ARRAY['session'::text, 'special'::text])) = (opens_at IS NOT NULL)) AND ((opens_at IS NULL) = (closes_at IS NULL)))),
+    CONSTRAINT market_days_kind_check CHECK ((kind = ANY (ARRAY['session'::text, 'special'::text, 'closed'::text, 'withdrawn'::text, 'known_until'::text]))),
+    CONSTRAINT market_days_source_check CHECK ((source <> ''::text))
 );
 
 
@@ -2151,7 +2154,14 @@ ALTER TABLE public.market_days OWNER TO portfolio_scheduler;
 -- Name: TABLE market_days; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON TABLE public.market_days IS 'reference: what the exchange announced beyond the regular calendar';
+COMMENT ON TABLE public.market_days IS 'reference: what the exchange announced beyond the regular calendar; of a day the newest counts';
+
+
+--
+-- Name: COLUMN market_days.kind; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.market_days.kind IS 'withdrawn: earlier entries of that day do not count; known_until: the announcements are complete until that day';
 
 
 --
@@ -2616,7 +2626,7 @@ ALTER TABLE ONLY public.login_probes
 --
 
 ALTER TABLE ONLY public.market_days
-    ADD CONSTRAINT market_days_pkey PRIMARY KEY (exchange, day_on);
+    ADD CONSTRAINT market_days_pkey PRIMARY KEY (id);
 
 
 --
@@ -2867,6 +2877,13 @@ CREATE UNIQUE INDEX ledger_events_corrections ON public.ledger_events USING btre
 --
 
 CREATE INDEX ledger_events_kind ON public.ledger_events USING btree (account_id, kind, trading_on);
+
+
+--
+-- Name: market_days_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX market_days_day ON public.market_days USING btree (exchange, day_on, id DESC);
 
 
 --

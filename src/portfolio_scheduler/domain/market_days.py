@@ -7,6 +7,8 @@ from msgspec import Struct
 SESSION = "session"  # a regular trading day
 SPECIAL = "special"  # a session outside the regular calendar or with other hours
 CLOSED = "closed"
+WITHDRAWN = "withdrawn"  # what was announced about the day before does not count
+KNOWN_UNTIL = "known_until"  # announcements are complete until this day
 
 
 class MarketDay(Struct, frozen=True, kw_only=True):
@@ -14,10 +16,11 @@ class MarketDay(Struct, frozen=True, kw_only=True):
 
     exchange: str
     day_on: date
-    kind: str  # session, special or closed
-    opens_at: datetime | None = None  # None exactly when closed
+    kind: str  # session, special, closed; withdrawn, known_until
+    opens_at: datetime | None = None  # None exactly when there is no session
     closes_at: datetime | None = None
     note: str | None = None
+    source: str = ""  # who says so
 
 
 class Session(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,14 @@ class BadLine(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class BadLines(InvalidInput):
+    """Lines of the file cannot be used."""
+
+    def __init__(self, message: str, bad: tuple[BadLine, ...]) -> None:
+        super().__init__(message)
+        self.bad = bad
+
+
 class Table:
     """The rows of a file below its header. Made once, read once."""
 

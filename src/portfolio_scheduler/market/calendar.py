@@ -7,22 +7,31 @@ lacks. Written out because importing the library costs half a second and pandas,
 """
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from importlib.resources import files
 
 from msgspec import Struct
 
 from portfolio_scheduler.clock import ist, ist_date
-from portfolio_scheduler.domain.market_days import CLOSED, SESSION, SPECIAL, MarketDay, Session
+from portfolio_scheduler.domain.market_days import (
+    CLOSED,
+    KNOWN_UNTIL,
+    SESSION,
+    SPECIAL,
+    WITHDRAWN,
+    MarketDay,
+    Session,
+)
 from portfolio_scheduler.errors import InvalidInput
 
 # What the files cover. Outside, weekdays count as sessions and are marked unknown.
-KNOWN_FROM = date(2020, 1, 1)
-KNOWN_UNTIL = date(2026, 12, 31)
+SHIPPED_FROM = date(2020, 1, 1)
+SHIPPED_UNTIL = date(2026, 12, 31)
 
 SATURDAY = 5
 ONE_DAY = timedelta(days=1)
+WARNED_AHEAD = timedelta(days=31)
 
 
 class Hours(Struct, frozen=True):
@@ -42,12 +51,37 @@ REGULAR_HOURS = (
 
 
 class Calendar:
-    """Sessions of one exchange. All days are dates in India, all instants aware."""
+    """Sessions of one exchange. All days are dates in India, all instants aware.
 
-    def __init__(self, closed: Iterable[date], special: Iterable[Session], known_until: date) -> None:
-        self._closed = frozenset(closed)
-        self._special = {session.on: session for session in special}
-        self._known_until = known_until
+    A process builds one and keeps it; what is announced while it runs is added by `announce`.
+    """
+
+    def __init__(self, exchange: str, overrides: Sequence[MarketDay] = ()) -> None:
+        self._exchange = exchange
+        self._announced: Sequence[MarketDay] | None = None
+        self.announce(overrides)
+
+    def announce(self, days: Sequence[MarketDay]) -> None:
+        """Put these announcements, and none that were put before, on top of the shipped calendar."""
+        if days == self._announced:
+            return
+        closed, special = set(shipped_closures()), {session.on: session for session in shipped_special_sessions()}
+        known_until = SHIPPED_UNTIL
+        for day in days:
+            if day.exchange != self._exchange or day.kind == WITHDRAWN:
+                continue
+            if day.kind == KNOWN_UNTIL:
+                known_until = max(known_until, day.day_on)
+            elif day.kind == CLOSED:
+                closed.add(day.day_on)
+                special.pop(day.day_on, None)
+            else:
+                special[day.day_on] = announced(day)
+        ours = [day for day in days if day.exchange == self._exchange and day.kind not in {WITHDRAWN, KNOWN_UNTIL}]
+        self._notes = shipped_notes() | {day.day_on: day.note for day in ours}
+        self._entered = frozenset(day.day_on for day in ours)
+        self._closed, self._special, self._known_until = frozenset(closed), special, known_until
+        self._announced = list(days)
 
     @property
     def known_until(self) -> date:
@@ -66,7 +100,7 @@ class Calendar:
             on=on,
             opens_at=_at(on, hours.opens),
             closes_at=_at(on, hours.closes),
-            known=KNOWN_FROM <= on <= self._known_until,
+            known=SHIPPED_FROM <= on <= self._known_until,
         )
 
     def is_session(self, on: date) -> bool:
@@ -77,13 +111,22 @@ class Calendar:
         special = self._special.get(on)
         if special is not None:
             return special.known
-        return on in self._closed or KNOWN_FROM <= on <= self._known_until
+        return on in self._closed or SHIPPED_FROM <= on <= self._known_until
+
+    def note(self, on: date) -> str | None:
+        """What the shipped files or an announcement say about a day."""
+        return self._notes.get(on)
+
+    def is_announced(self, on: date) -> bool:
+        """Whether what is known of this day was entered by the owner."""
+        return on in self._entered
 
     def remark(self, on: date) -> str | None:
         """What is out of the ordinary about a day, for people."""
         session = self.session(on)
         if session is None:
-            return "the exchange is closed"
+            note = self.note(on)
+            return f"the exchange is closed: {note}" if note else "the exchange is closed"
         if not session.known:
             return session.note or "not known whether the exchange is open"
         return f"special session: {session.note}" if session.kind == SPECIAL else session.note
@@ -127,6 +170,23 @@ class Calendar:
         days = (first + timedelta(days=n) for n in range((last - first).days + 1))
         return [session for on in days if (session := self.session(on)) is not None]
 
+    def warnings(self, today: date) -> list[str]:
+        """What is not known of the month to come, and what to do about it: a sentence or two each."""
+        soon = today + WARNED_AHEAD
+        found = [
+            f"On {session.on} there is a special session whose hours are not known ({session.note}). When they are: "
+            f"portfolio-scheduler market-days add {session.on} --opens HH:MM --closes HH:MM --source WHERE"
+            for session in self.sessions(today, soon)
+            if session.kind == SPECIAL and not session.known
+        ]
+        if soon > self._known_until:
+            found.append(
+                f"The exchange's days are known until {self._known_until} only; after that every weekday counts as a "
+                "session, marked unknown. Install the newest release, or enter the exchange's list of holidays: "
+                "portfolio-scheduler market-days import FILE --source WHERE --known-until LAST_DAY"
+            )
+        return found
+
     def between(self, after: datetime, until: datetime) -> list[Session]:
         """The sessions of all days in India that these instants touch."""
         return self.sessions(ist_date(after), ist_date(until))
@@ -137,16 +197,7 @@ def make_calendar(overrides: Sequence[MarketDay] = (), exchange: str = "NSE") ->
 
     NSE and BSE keep the same days. An announcement for another exchange is left out.
     """
-    closed, special = set(shipped_closures()), {session.on: session for session in shipped_special_sessions()}
-    for day in overrides:
-        if day.exchange != exchange:
-            continue
-        if day.kind == CLOSED:
-            closed.add(day.day_on)
-            special.pop(day.day_on, None)
-        else:
-            special[day.day_on] = _announced(day)
-    return Calendar(closed, special.values(), KNOWN_UNTIL)
+    return Calendar(exchange, overrides)
 
 
 def regular_hours(on: date) -> Hours:
@@ -157,6 +208,12 @@ def regular_hours(on: date) -> Hours:
 def shipped_closures() -> list[date]:
     """Weekdays on which the exchange is closed."""
     return [date.fromisoformat(row["day_on"]) for row in _rows("closures.csv")]
+
+
+def shipped_notes() -> dict[date, str | None]:
+    """What the files say about days, for people."""
+    rows = _rows("closures.csv") + _rows("special_sessions.csv")
+    return {date.fromisoformat(row["day_on"]): row["note"] or None for row in rows}
 
 
 def shipped_special_sessions() -> list[Session]:
@@ -174,7 +231,8 @@ def shipped_special_sessions() -> list[Session]:
     ]
 
 
-def _announced(day: MarketDay) -> Session:
+def announced(day: MarketDay) -> Session:
+    """The session that an announcement makes; `InvalidInput` when it makes no sense."""
     if day.kind not in {SESSION, SPECIAL} or day.opens_at is None or day.closes_at is None:
         raise InvalidInput(
             f"The market day {day.day_on} of {day.exchange} has the kind {day.kind!r}, opens {day.opens_at}, "

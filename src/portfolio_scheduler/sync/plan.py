@@ -17,11 +17,13 @@ from msgspec import Struct
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import ist_date
-from portfolio_scheduler.db import planning, queue
+from portfolio_scheduler.db import market_days, planning, queue
 from portfolio_scheduler.db.planning import Due, Kind, KindDue
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain import schedule
+from portfolio_scheduler.domain.market_days import MarketDay
 from portfolio_scheduler.domain.schedule import Schedule, Timetable
+from portfolio_scheduler.errors import InvalidInput
 from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 
@@ -57,6 +59,7 @@ async def plan(app: App, now: datetime) -> Planned:
     run now and then, and never a missed one.
     """
     async with transaction(app.pool) as tx:
+        _follow(app, await market_days.listed(tx))
         kinds = await planning.kinds(tx)
     found = await _due(app, kinds, now)
     async with transaction(app.pool) as tx:
@@ -81,6 +84,14 @@ async def sweep(app: App, now: datetime) -> Swept:
         await queue.enqueue(tx, [*unwoken, *retries])
         failpoint("sweeping")
     return Swept(stale=len(stale), retries=len(retries), woken=len(unwoken))
+
+
+def _follow(app: App, days: Sequence[MarketDay]) -> None:
+    """The calendar follows what has been entered meanwhile. What cannot be understood must cost no day."""
+    try:
+        app.calendar.announce(days)
+    except InvalidInput as error:
+        log.warning("market days cannot be read, the calendar stays as it was", reason=error.message)
 
 
 async def _due(app: App, kinds: Sequence[Kind], now: datetime) -> list[KindDue]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from portfolio_scheduler.app import App
 from portfolio_scheduler.db import price_lines
 from portfolio_scheduler.db.pool import Tx, transaction
-from portfolio_scheduler.domain.tables import BadLine
+from portfolio_scheduler.domain.tables import BadLine, BadLines
 from portfolio_scheduler.errors import InvalidInput
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.market.calendar import Calendar
@@ -40,14 +40,6 @@ class Imported(Struct, frozen=True, kw_only=True):
     bad: tuple[BadLine, ...] = ()  # lines that were left out
     bad_count: int = 0
     revalued: tuple[Revalued, ...] = ()
-
-
-class BadLines(InvalidInput):
-    """Lines of the file cannot be used."""
-
-    def __init__(self, message: str, bad: tuple[BadLine, ...]) -> None:
-        super().__init__(message)
-        self.bad = bad
 
 
 async def import_prices(app: App, path: Path, *, source: str | None = None, skip_bad: bool = False) -> Imported:

@@ -19,6 +19,7 @@ from portfolio_scheduler.errors import InvalidInput
 from portfolio_scheduler.sync.dating import standing_at
 from portfolio_scheduler.sync.ownership import append_config, checked_open
 from portfolio_scheduler.sync.plan import LATE
+from portfolio_scheduler.sync.slots import timetable
 
 MOST = 20  # schedules of an account
 MOST_A_DAY = 96  # runs: every quarter of an hour
@@ -35,10 +36,8 @@ class Run(Struct, frozen=True, kw_only=True):
     note: str | None  # what is special about that day at the exchange
 
 
-def timetable(account: Account) -> Timetable:
-    """As the planner understands it."""
-    schedules, _ = schedule.kept(account.schedules)
-    return Timetable(schedules, account.late_pass, "COMMODITY" in account.segments)
+def _timetable(account: Account) -> Timetable:
+    return timetable(account.schedules, late_pass=account.late_pass, segments=account.segments)
 
 
 async def set_schedules(
@@ -92,7 +91,7 @@ def _check(app: App, account: Account) -> None:
 
 def runs(app: App, account: Account, count: int) -> list[Run]:
     """The next runs of an account. One that is due already comes first."""
-    now, table = app.clock.now(), timetable(account)
+    now, table = app.clock.now(), _timetable(account)
     slots = [*_overdue(app, table, account.planned_through, now)]
     slots += islice(schedule.upcoming(table, app.calendar.between, now), count)
     return [_run(app, slot) for slot in slots[:count]]
@@ -119,7 +118,7 @@ def _run(app: App, slot: Slot) -> Run:
 
 def unread_close(app: App, account: Account) -> date | None:
     """The first trading day of the next two weeks without a run between its close and midnight."""
-    now, table = app.clock.now(), timetable(account)
+    now, table = app.clock.now(), _timetable(account)
     for session in app.calendar.between(now, now + LOOKED_AHEAD):
         midnight = ist(session.on + DAY, 0)
         sessions = [session]

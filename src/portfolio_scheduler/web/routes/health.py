@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from portfolio_scheduler import __version__
 from portfolio_scheduler.app import App
+from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.db.readiness import Readiness, readiness
 from portfolio_scheduler.errors import DatabaseUnavailable
@@ -32,6 +33,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     status: str  # "ready" or "not ready"
     version: str
     problems: list[str]  # empty when ready
+    warnings: list[str]  # what somebody should see to, although everything works
     worker: str  # "working", "starting" or "elsewhere"
     tick_age_seconds: float | None  # since the planner last ran in this process
     state: Readiness | None  # None when the database did not answer
@@ -54,6 +56,7 @@ async def ready(state: State) -> Response[Ready]:
         status="not ready" if problems else "ready",
         version=__version__,
         problems=problems,
+        warnings=state.app.calendar.warnings(ist_date(state.app.clock.now())),
         worker="elsewhere" if pulse is None else "working" if pulse.working else "starting",
         tick_age_seconds=round(age, 1) if age is not None else None,
         state=found,
