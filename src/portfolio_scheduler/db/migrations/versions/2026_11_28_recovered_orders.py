@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "recovered_orders"
-down_revision = "notices_and_probes"
+down_revision = "announced_days"
 branch_labels = None
 depends_on = None
 
