@@ -23,6 +23,7 @@ RETRIES = 3
 AHEAD = timedelta(minutes=5)  # planned further into the future than this: the clock has been set back since
 BUG_RETRIES = 1  # two attempts, then it is a dead letter: a bug does not mend itself
 SAME_ANSWERS = 3  # as often as a broker may say the same thing that we do not understand
+FULL = "StorageFull"
 # Repeating these changes nothing: the owner or we must act first.
 NEVER_RETRIED = ("BrokerLoginRequired", "BrokerNotEntitled", "BrokerRefused", "SecretUnreadable")
 # The broker has nothing to do with these, so there is nothing to wait for.
@@ -70,6 +71,8 @@ async def kinds(tx: Tx) -> list[Kind]:
 async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
     """The accounts whose newest slot nobody has seen to and that have no open batch.
 
+    An account that somebody holds locked waits for a later tick; the others must not wait for it.
+
     After the clock was set back, `planned_through` lies in the future: then the slots themselves say what was done.
     """
     async with tx.cursor(row_factory=class_row(Due)) as cursor:
@@ -85,6 +88,7 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
                 AND (a.planned_through < due.slot_at OR a.planned_through > %(ahead)s)
                 AND (a.resume_at IS NULL OR a.resume_at <= %(now)s) AND NOT EXISTS (
                 SELECT FROM sync_batches b WHERE b.account_id = a.id AND b.status IN ('queued', 'running'))
+            FOR NO KEY UPDATE OF a SKIP LOCKED
             """,
             {
                 "schedules": [Jsonb(one.kind.schedules) for one in due],
@@ -145,16 +149,17 @@ _ENDED_BADLY: LiteralString = """
     FROM broker_accounts a
     CROSS JOIN LATERAL (
         SELECT status, trigger, wanted, sections, error_class, error_text, finished_at FROM effective_batches
-        WHERE account_id = a.id ORDER BY id DESC LIMIT 1) last
+        WHERE account_id = a.id ORDER BY fence DESC NULLS FIRST, id DESC LIMIT 1) last
     CROSS JOIN LATERAL (
         SELECT coalesce(min(n) FILTER (WHERE trigger <> 'retry') - 1, count(*)) AS tried FROM (
-            SELECT trigger, row_number() OVER (ORDER BY id DESC) AS n FROM effective_batches
-            WHERE account_id = a.id ORDER BY id DESC LIMIT %(retries)s) newest) newest
+            SELECT trigger, row_number() OVER (ORDER BY fence DESC NULLS FIRST, id DESC) AS n FROM effective_batches
+            WHERE account_id = a.id AND NOT (trigger = 'retry' AND error_class IS NOT DISTINCT FROM %(full)s)
+            ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(retries)s) newest) newest
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(section), '{}') AS sections FROM (
             SELECT s.key AS section FROM (
                 SELECT sections, answers FROM sync_batches WHERE account_id = a.id AND trigger <> 'replay'
-                ORDER BY id DESC LIMIT %(same)s) b, jsonb_each(b.sections) s
+                ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(same)s) b, jsonb_each(b.sections) s
             WHERE s.value ->> 'error' = 'BrokerAnswerUnknown'
             GROUP BY s.key HAVING count(*) = %(same)s AND count(DISTINCT (
                 SELECT string_agg(x ->> 'digest', ' ') FROM jsonb_array_elements(b.answers) x
@@ -183,12 +188,16 @@ _WORDS: dict[str, object] = {
     "same": SAME_ANSWERS,
     "never": list(NEVER_RETRIED),
     "interrupted": list(INTERRUPTED),
+    "full": FULL,
     "expected": EXPECTED,
 }
 
 
-async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
-    """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago."""
+async def add_retries(tx: Tx, now: datetime, *, roomy: bool) -> list[UUID]:
+    """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago.
+
+    What a full disk ended is tried again as soon as there is room, and does not count among the tries.
+    """
     cursor = await tx.execute(
         f"""
         INSERT INTO sync_batches (account_id, trigger, wanted, status, queued_at)
@@ -196,11 +205,12 @@ async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
         {_ENDED_BADLY} AND last.status IN ('partial', 'failed') AND {_CAN_BE_RETRIED}
             AND (a.resume_at IS NULL OR a.resume_at <= %(now)s)
             AND CASE WHEN last.error_class = ANY(%(interrupted)s) THEN last.trigger <> 'manual'
+                     WHEN last.error_class = %(full)s AND %(roomy)s THEN true
                      ELSE last.finished_at <= %(now)s - %(after)s END
-        ORDER BY a.id
+        ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
         ON CONFLICT DO NOTHING RETURNING account_id
         """,
-        _WORDS | {"now": now, "after": RETRY_AFTER},
+        _WORDS | {"now": now, "after": RETRY_AFTER, "roomy": roomy},
     )
     return [account_id for (account_id,) in await cursor.fetchall()]
 

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "recovered_orders"
-down_revision = "announced_days"
+down_revision = "one_truth_a_cell"
 branch_labels = None
 depends_on = None
 
@@ -29,11 +29,20 @@ SELECT account_id, trading_on, section, state, batch_id FROM (
     WHERE b.status IN ('completed', 'partial', 'failed') AND b.trading_on IS NOT NULL
     ORDER BY b.account_id, b.trading_on, s.key,
         CASE WHEN s.value ->> 'outcome' IN ('ok', 'not_entitled') THEN 0 ELSE 1 END,
-        CASE b.standing WHEN 'final' THEN 0 WHEN 'late' THEN 1 ELSE 2 END, b.id DESC
+        CASE b.standing WHEN 'final' THEN 0 WHEN 'late' THEN 1 ELSE 2 END, b.fence DESC NULLS LAST, b.id DESC
 ) best
+WHERE NOT (starts_with(section, 'orders:') AND state IN ('late', 'partial') AND (
+    SELECT g.seq FROM effective_ledger_events g
+    WHERE g.account_id = best.account_id AND g.kind = 'GAP' AND g.section = 'orders'
+        AND g.trading_on = best.trading_on LIMIT 1) IS NOT NULL)
 UNION ALL
 SELECT e.account_id, e.trading_on, e.section, 'lost', e.batch_id
-FROM effective_ledger_events e WHERE e.kind = 'GAP' AND e.section = 'orders';
+FROM effective_ledger_events e
+WHERE e.kind = 'GAP' AND e.section = 'orders' AND NOT EXISTS (
+    SELECT FROM effective_batches b, jsonb_each(b.sections) s
+    WHERE b.account_id = e.account_id AND b.trading_on = e.trading_on AND b.standing IN ('provisional', 'final')
+        AND starts_with(s.key, 'orders:') AND s.value ->> 'outcome' IN ('ok', 'not_entitled'));
+COMMENT ON VIEW coverage IS 'view: account, trading day, section: complete, provisional, partial, late, lost, imported';
 """
 
 
