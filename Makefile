@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --universal --no-heade
 say = printf '%s\n' "$(1)" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint fmt clean lock setup
+.PHONY: help run test proof bench lint fmt clean lock setup
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -20,6 +20,9 @@ run: $(STAMP) ## set up, then the demo: simulated Groww, embedded PostgreSQL, 60
 
 test: $(STAMP) lint ## set up, then every check and every test
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+proof: $(STAMP) ## every recipe as often as the proof asks, much longer than `make test` (PYTEST_ARGS="tests/flows")
+	@PROOF=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure speed, memory and size on this machine, some minutes (ARGS="--only apply --json")
 	@$(BIN)/portfolio-scheduler bench $(ARGS)

@@ -1,10 +1,10 @@
-"""How much of a proof runs: a share of it with every test run, all of it with `make proof`."""
+"""How often a recipe is repeated: a tenth in `make test`, all of it in `make proof`."""
 
 import os
 
-FULL = os.environ.get("PROOF") == "1"
+PROOF = os.environ.get("PROOF") == "1"
 
 
 def scaled(full: int, share: int = 10) -> int:
-    """All under PROOF=1, else one part of `share`, at least 1."""
-    return full if FULL else max(full // share, 1)
+    """The full number under `make proof`, else its share, at least 1."""
+    return full if PROOF else max(full // share, 1)

@@ -21,6 +21,7 @@ RETRY_AFTER = timedelta(minutes=15)
 RETRY_WITHIN = timedelta(hours=12)  # after that it is a matter for the next slot
 RETRIES = 3
 AHEAD = timedelta(minutes=5)  # planned further into the future than this: the clock has been set back since
+FAR_AHEAD = timedelta(hours=6)  # by so much that we cannot tell what has been done of the day it really is
 BUG_RETRIES = 1  # two attempts, then it is a dead letter: a bug does not mend itself
 SAME_ANSWERS = 3  # as often as a broker may say the same thing that we do not understand
 FULL = "StorageFull"
@@ -50,7 +51,7 @@ class KindDue(Struct, frozen=True, kw_only=True):
 
 class Due(Struct, frozen=True, kw_only=True):
     account_id: UUID
-    slot_at: datetime
+    slot_at: datetime | None  # None after the clock was set far back: whatever time it is, the broker is asked
     trigger: str  # scheduled, catch-up
 
 
@@ -74,11 +75,13 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
     An account that somebody holds locked waits for a later tick; the others must not wait for it.
 
     After the clock was set back, `planned_through` lies in the future: then the slots themselves say what was done.
+    Set back by so much that a day might be taken for one that is done, the account is read at once, once.
     """
     async with tx.cursor(row_factory=class_row(Due)) as cursor:
         await cursor.execute(
             """
-            SELECT a.id AS account_id, due.slot_at, due.trigger
+            SELECT a.id AS account_id, CASE WHEN a.planned_through <= %(far)s THEN due.slot_at END AS slot_at,
+                CASE WHEN a.planned_through <= %(far)s THEN due.trigger ELSE 'catch-up' END AS trigger
             FROM broker_accounts a
             JOIN unnest(%(schedules)s::jsonb[], %(late_pass)s::bool[], %(commodity)s::bool[], %(slots)s::timestamptz[],
                     %(triggers)s::text[]) AS due (schedules, late_pass, commodity, slot_at, trigger)
@@ -98,6 +101,7 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
                 "triggers": [one.trigger for one in due],
                 "now": now,
                 "ahead": now + AHEAD,
+                "far": now + FAR_AHEAD,
             },
         )
         return await cursor.fetchall()
@@ -124,7 +128,8 @@ async def add_due(tx: Tx, due: Sequence[Due], now: datetime) -> list[UUID]:
         """
         UPDATE broker_accounts a SET planned_through = %(now)s
         FROM unnest(%(ids)s::uuid[], %(slots)s::timestamptz[]) AS due (id, slot_at)
-        JOIN sync_batches b ON b.account_id = due.id AND b.slot_at = due.slot_at
+        JOIN sync_batches b ON b.account_id = due.id
+            AND (b.slot_at = due.slot_at OR (due.slot_at IS NULL AND b.status = 'queued'))
         WHERE a.id = due.id AND (a.planned_through < %(now)s OR a.planned_through > %(ahead)s)
         """,
         {"now": now, "ahead": now + AHEAD, "ids": ids, "slots": slots},
