@@ -540,3 +540,22 @@ async def test_the_last_batch_is_the_one_that_ran_last_whatever_the_clock_said(s
     assert [batch.status for batch in recent] == ["completed", "failed"]
     stage.clock.advance(3600)
     assert (await plan(stage.app, stage.clock.now())).retries == 0, "what failed was made up for"
+
+
+async def test_an_execution_explains_one_change_of_a_holding_not_two(stage: Stage) -> None:
+    """Ten bought on Tuesday show at once; another ten on Wednesday came from elsewhere."""
+    broker, account = scripted(stage), await connected(stage)
+    stage.clock.set(ist(MONDAY, 16))
+    broker.says = a_statement(holdings=(a_holding(INFY, 5),))
+    await stage.sync(account)
+    stage.clock.set(ist(TUESDAY, 16))
+    order = an_order("INFY", buy=10).filled(10).being("EXECUTED")
+    trades = (a_fill(10, isin=INFY, traded_at=ist(TUESDAY, 11)),)
+    broker.says = a_statement(orders=(order,), fills=trades, holdings=(a_holding(INFY, 15),))
+    await stage.sync(account)
+    stage.clock.set(ist(WEDNESDAY, 16))
+    broker.says = a_statement(holdings=(a_holding(INFY, 25),))
+    await stage.sync(account)
+    told = await stage.rows("SELECT quantity, explanation FROM holding_changes ORDER BY seq")
+    assert told == [(5, "first_seen"), (15, "traded"), (25, "unexplained")]
+    await check_ledger(stage, account.id)

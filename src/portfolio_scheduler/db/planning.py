@@ -128,9 +128,9 @@ async def add_due(tx: Tx, due: Sequence[Due], now: datetime) -> list[UUID]:
         """
         UPDATE broker_accounts a SET planned_through = %(now)s
         FROM unnest(%(ids)s::uuid[], %(slots)s::timestamptz[]) AS due (id, slot_at)
-        JOIN sync_batches b ON b.account_id = due.id
-            AND (b.slot_at = due.slot_at OR (due.slot_at IS NULL AND b.status = 'queued'))
-        WHERE a.id = due.id AND (a.planned_through < %(now)s OR a.planned_through > %(ahead)s)
+        LEFT JOIN sync_batches b ON b.account_id = due.id AND b.slot_at = due.slot_at
+        WHERE a.id = due.id AND (b.id IS NOT NULL OR due.slot_at IS NULL)
+            AND (a.planned_through < %(now)s OR a.planned_through > %(ahead)s)
         """,
         {"now": now, "ahead": now + AHEAD, "ids": ids, "slots": slots},
     )
