@@ -21,6 +21,7 @@ from portfolio_scheduler.domain.records import (
 
 MONDAY = date(2026, 4, 20)
 TUESDAY = date(2026, 4, 21)
+WEDNESDAY = date(2026, 4, 22)
 OK = SectionResult(outcome=Outcome.OK)
 ALL_SECTIONS = ("owner", "holdings", "positions:CASH", "positions:FNO", "orders:CASH", "orders:FNO", "fills")
 CREATED = datetime(2026, 4, 20, 4, 45, tzinfo=UTC)

@@ -46,6 +46,10 @@ class DatabaseUnavailable(SetupProblem):
     """The database cannot be reached, or has no connection free."""
 
 
+class StorageFull(DatabaseUnavailable):
+    """The disk of the database is full, so nothing can be written: make room; syncs then go on by themselves."""
+
+
 class SecretUnreadable(SetupProblem):
     """A sealed secret cannot be opened: altered, moved, or sealed with a key that is gone."""
 

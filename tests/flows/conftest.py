@@ -1,6 +1,7 @@
 """Stories run the whole product: real PostgreSQL, the simulator over real HTTP, the clock in the test's hand."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import Any
 
@@ -64,10 +65,10 @@ class Stage:
         return row[0] if len(row) == 1 else row
 
 
-@pytest.fixture
-async def stage(database: Database, pool: Pool) -> AsyncIterator[Stage]:
-    """Three accounts (a quiet investor, a trader, one under the approval login), standing at 09:00 on 2026-04-20."""
-    async with running(SimulatorOptions(accounts=3, seed=7, on=FIRST_DAY)) as sim:
+@asynccontextmanager
+async def staged(database: Database, pool: Pool, on: date) -> AsyncIterator[Stage]:
+    """Three accounts (a quiet investor, a trader, one under the approval login), standing at 09:00 of a day."""
+    async with running(SimulatorOptions(accounts=3, seed=7, on=on)) as sim:
         clock = StoppedClock(sim.now)
         app = App(
             settings=database.settings,
@@ -79,3 +80,10 @@ async def stage(database: Database, pool: Pool) -> AsyncIterator[Stage]:
             brokers={"groww": Groww(sim.url)},
         )
         yield Stage(app, sim, clock)
+
+
+@pytest.fixture
+async def stage(database: Database, pool: Pool) -> AsyncIterator[Stage]:
+    """A stage at 09:00 of 2026-04-20."""
+    async with staged(database, pool, FIRST_DAY) as made:
+        yield made

@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,8 +54,24 @@ async def until_stopped(settings: Settings, serving: Serving, clock: Clock | Non
 
     log.configure(settings.log_level, settings.log_format)
     with stopping() as stop:
-        async with running(settings, clock or make_clock(settings.clock)) as app:
+        async with running(settings, clock or make_clock(settings.clock)) as app, kept(settings):
             await serving(app, stop)
+
+
+@asynccontextmanager
+async def kept(settings: Settings) -> AsyncIterator[None]:
+    """While inside, the embedded database is started again when it stops under us."""
+    from portfolio_scheduler.db.keeper import keep_running
+
+    if settings.database_url:
+        yield
+        return
+    keeper = asyncio.create_task(keep_running(settings), name="keeper")
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
 
 
 @contextmanager

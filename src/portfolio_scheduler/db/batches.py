@@ -179,7 +179,7 @@ _reading = msgspec.json.Decoder(KeptReading).decode
 
 
 def plain(sections: Mapping[str, SectionResult]) -> dict[str, dict[str, str]]:
-    """The outcome of each section; an error and a reason only where there is one."""
+    """The outcome of each section; an error, a reason and a digest only where there is one."""
     named = {
         name: (("outcome", r.outcome.value), ("error", r.error), ("reason", r.reason)) for name, r in sections.items()
     }
@@ -353,7 +353,7 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date, *, until_on: date
                 FROM effective_batches b, jsonb_object_keys(b.sections) k (key)
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'),
             (SELECT margin FROM effective_batches WHERE account_id = %(account)s AND trading_on = %(day)s
-                AND margin IS NOT NULL ORDER BY finished_at DESC LIMIT 1)
+                AND margin IS NOT NULL ORDER BY fence DESC LIMIT 1)
         """,
         {"account": account_id, "day": trading_on, "until": until_on},
     )

@@ -44,9 +44,11 @@ DATABASE = "portfolio_scheduler"
 OWNER = "portfolio_scheduler"
 SUPERUSER = "postgres"
 CLUSTER = "postgres"  # the cluster's folder in the data folder
+MOVED = "postgres.folder"  # in the data folder: where root's cluster is instead
 ELSEWHERE = Path("/var/lib/portfolio-scheduler")  # for root, whose own folders no other user can enter
 START_TIMEOUT_SECONDS = 300  # crash recovery can take minutes
 STOP_TIMEOUT_SECONDS = 60
+ROOM_BYTES = 48 * 1024 * 1024  # three files of PostgreSQL's log
 SOCKET_PATH_MAX_BYTES = 100  # the kernel's limit is 107 on Linux, 103 on macOS
 
 HBA = "# Everybody needs a password, on the socket too.\nlocal all all scram-sha-256\n"
@@ -113,6 +115,38 @@ def stop(settings: Settings) -> bool:
     """Stop the server now, whoever uses it. False if it did not run."""
     with _locked(settings):
         return _stop(_place(settings))
+
+
+def revive(settings: Settings) -> bool:
+    """Start the server again if it has stopped under its users. Whether it had. Says why when it cannot start.
+
+    A folder that is gone is not made anew: its disk may come back.
+    """
+    cluster = _cluster(settings.data)
+    if _server(cluster) is not None:
+        return False
+    if not cluster.exists():
+        raise SetupProblem(f"The folder {cluster} of the embedded database is gone; bring it back.")
+    with _locked(settings):
+        if _server(cluster) is not None:
+            return False
+        try:
+            _ensure_running(settings)
+        except OSError as error:
+            raise _unusable(settings.data, error) from error
+    return True
+
+
+def has_room(settings: Settings) -> bool:
+    """Whether the disk of the embedded server has room for work; true where we cannot know."""
+    if settings.database_url:
+        return True
+    cluster = _cluster(settings.data)
+    try:
+        free = [os.statvfs(folder) for folder in (cluster, cluster / "pg_wal")]
+    except OSError:
+        return False
+    return all(one.f_bavail * one.f_frsize >= ROOM_BYTES for one in free)
 
 
 def conninfo(settings: Settings, *, user: str = OWNER, database: str = DATABASE) -> str:
@@ -204,8 +238,8 @@ def _unusable(folder: Path, error: OSError) -> SetupProblem:
 
 def _disk_full(folder: Path) -> SetupProblem:
     return SetupProblem(
-        f"The disk of {folder} is full; the embedded database needs about 100 MB to begin with: make room, "
-        "or set PORTFOLIO_SCHEDULER_DATA to a folder on another disk."
+        f"The disk of {folder} is full; the embedded database needs about 100 MB to begin with: make room "
+        "(what runs goes on by itself then), or set PORTFOLIO_SCHEDULER_DATA to a folder on another disk."
     )
 
 
@@ -217,19 +251,23 @@ def _place(settings: Settings) -> Place:
     if not system_user.is_root():
         return Place(cluster, binaries, None)
     try:
-        return _place_for_root(settings.data, cluster, binaries)
+        return _place_for_root(settings.data, binaries)
     except OSError as error:
         raise _unusable(settings.data, error) from error
 
 
-def _place_for_root(data: Path, cluster: Path, binaries: Path) -> Place:
+def _cluster(data: Path) -> Path:
+    """Where the cluster is, once it has been made."""
+    moved = data / MOVED
+    return Path(moved.read_text().rstrip("\n")) if moved.exists() else data / CLUSTER
+
+
+def _place_for_root(data: Path, binaries: Path) -> Place:
     """Root's home is closed to everybody else, and we never open a folder: what cannot be reached goes elsewhere.
 
     Where the cluster went is decided once, and written down: permissions changed later must not begin an empty one.
     """
-    moved = data / "postgres.folder"
-    if moved.exists():
-        cluster = Path(moved.read_text().rstrip("\n"))
+    cluster, moved = _cluster(data), data / MOVED
     user = system_user.owner_of(cluster) if cluster.exists() else system_user.unprivileged()
     if not cluster.exists() and not system_user.can_reach(user, cluster.parent):
         cluster = _elsewhere(f"{_short_hash(data)}-{secrets.token_hex(4)}") / CLUSTER
@@ -357,7 +395,10 @@ def _write_conf(place: Place, cluster: Path, sockets: Path | None = None) -> Non
     values = SETTINGS | {"unix_socket_directories": str(sockets or "")}
     lines = [f"{name} = '{value}'\n" for name, value in values.items()]
     conf = cluster / CONF
-    conf.write_text(f"# Written at each start; put settings of your own into {USER_CONF}.\n" + "".join(lines))
+    text = f"# Written at each start; put settings of your own into {USER_CONF}.\n" + "".join(lines)
+    if conf.exists() and conf.read_text() == text:
+        return  # on a full disk writing the same again would leave an empty file
+    conf.write_text(text)
     conf.chmod(0o600)
     _give(conf, place.user)
 

@@ -21,8 +21,10 @@ RETRY_AFTER = timedelta(minutes=15)
 RETRY_WITHIN = timedelta(hours=12)  # after that it is a matter for the next slot
 RETRIES = 3
 AHEAD = timedelta(minutes=5)  # planned further into the future than this: the clock has been set back since
+FAR_AHEAD = timedelta(hours=6)  # by so much that we cannot tell what has been done of the day it really is
 BUG_RETRIES = 1  # two attempts, then it is a dead letter: a bug does not mend itself
 SAME_ANSWERS = 3  # as often as a broker may say the same thing that we do not understand
+FULL = "StorageFull"
 # Repeating these changes nothing: the owner or we must act first.
 NEVER_RETRIED = ("BrokerLoginRequired", "BrokerNotEntitled", "BrokerRefused", "SecretUnreadable")
 # The broker has nothing to do with these, so there is nothing to wait for.
@@ -49,7 +51,7 @@ class KindDue(Struct, frozen=True, kw_only=True):
 
 class Due(Struct, frozen=True, kw_only=True):
     account_id: UUID
-    slot_at: datetime
+    slot_at: datetime | None  # None after the clock was set far back: whatever time it is, the broker is asked
     trigger: str  # scheduled, catch-up
 
 
@@ -70,12 +72,16 @@ async def kinds(tx: Tx) -> list[Kind]:
 async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
     """The accounts whose newest slot nobody has seen to and that have no open batch.
 
+    An account that somebody holds locked waits for a later tick; the others must not wait for it.
+
     After the clock was set back, `planned_through` lies in the future: then the slots themselves say what was done.
+    Set back by so much that a day might be taken for one that is done, the account is read at once, once.
     """
     async with tx.cursor(row_factory=class_row(Due)) as cursor:
         await cursor.execute(
             """
-            SELECT a.id AS account_id, due.slot_at, due.trigger
+            SELECT a.id AS account_id, CASE WHEN a.planned_through <= %(far)s THEN due.slot_at END AS slot_at,
+                CASE WHEN a.planned_through <= %(far)s THEN due.trigger ELSE 'catch-up' END AS trigger
             FROM broker_accounts a
             JOIN unnest(%(schedules)s::jsonb[], %(late_pass)s::bool[], %(commodity)s::bool[], %(slots)s::timestamptz[],
                     %(triggers)s::text[]) AS due (schedules, late_pass, commodity, slot_at, trigger)
@@ -85,6 +91,7 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
                 AND (a.planned_through < due.slot_at OR a.planned_through > %(ahead)s)
                 AND (a.resume_at IS NULL OR a.resume_at <= %(now)s) AND NOT EXISTS (
                 SELECT FROM sync_batches b WHERE b.account_id = a.id AND b.status IN ('queued', 'running'))
+            FOR NO KEY UPDATE OF a SKIP LOCKED
             """,
             {
                 "schedules": [Jsonb(one.kind.schedules) for one in due],
@@ -94,6 +101,7 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
                 "triggers": [one.trigger for one in due],
                 "now": now,
                 "ahead": now + AHEAD,
+                "far": now + FAR_AHEAD,
             },
         )
         return await cursor.fetchall()
@@ -120,8 +128,9 @@ async def add_due(tx: Tx, due: Sequence[Due], now: datetime) -> list[UUID]:
         """
         UPDATE broker_accounts a SET planned_through = %(now)s
         FROM unnest(%(ids)s::uuid[], %(slots)s::timestamptz[]) AS due (id, slot_at)
-        JOIN sync_batches b ON b.account_id = due.id AND b.slot_at = due.slot_at
-        WHERE a.id = due.id AND (a.planned_through < %(now)s OR a.planned_through > %(ahead)s)
+        LEFT JOIN sync_batches b ON b.account_id = due.id AND b.slot_at = due.slot_at
+        WHERE a.id = due.id AND (b.id IS NOT NULL OR due.slot_at IS NULL)
+            AND (a.planned_through < %(now)s OR a.planned_through > %(ahead)s)
         """,
         {"now": now, "ahead": now + AHEAD, "ids": ids, "slots": slots},
     )
@@ -145,20 +154,20 @@ _ENDED_BADLY: LiteralString = """
     FROM broker_accounts a
     CROSS JOIN LATERAL (
         SELECT status, trigger, wanted, sections, error_class, error_text, finished_at FROM effective_batches
-        WHERE account_id = a.id ORDER BY id DESC LIMIT 1) last
+        WHERE account_id = a.id ORDER BY fence DESC NULLS FIRST, id DESC LIMIT 1) last
     CROSS JOIN LATERAL (
         SELECT coalesce(min(n) FILTER (WHERE trigger <> 'retry') - 1, count(*)) AS tried FROM (
-            SELECT trigger, row_number() OVER (ORDER BY id DESC) AS n FROM effective_batches
-            WHERE account_id = a.id ORDER BY id DESC LIMIT %(retries)s) newest) newest
+            SELECT trigger, row_number() OVER (ORDER BY fence DESC NULLS FIRST, id DESC) AS n FROM effective_batches
+            WHERE account_id = a.id AND NOT (trigger = 'retry' AND error_class IS NOT DISTINCT FROM %(full)s)
+            ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(retries)s) newest) newest
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(section), '{}') AS sections FROM (
             SELECT s.key AS section FROM (
-                SELECT sections, answers FROM sync_batches WHERE account_id = a.id AND trigger <> 'replay'
-                ORDER BY id DESC LIMIT %(same)s) b, jsonb_each(b.sections) s
+                SELECT sections FROM sync_batches WHERE account_id = a.id AND trigger <> 'replay'
+                ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(same)s) b, jsonb_each(b.sections) s
             WHERE s.value ->> 'error' = 'BrokerAnswerUnknown'
-            GROUP BY s.key HAVING count(*) = %(same)s AND count(DISTINCT (
-                SELECT string_agg(x ->> 'digest', ' ') FROM jsonb_array_elements(b.answers) x
-                WHERE x ->> 'section' IN (s.key, split_part(s.key, ':', 1)))) = 1) same) repeated
+            GROUP BY s.key
+            HAVING count(s.value ->> 'digest') = %(same)s AND count(DISTINCT s.value ->> 'digest') = 1) same) repeated
     CROSS JOIN LATERAL (
         SELECT array_agg(key ORDER BY key) FILTER (
                    WHERE (value ->> 'error' <> ALL(%(never)s) OR value ->> 'error' IS NULL)
@@ -183,12 +192,16 @@ _WORDS: dict[str, object] = {
     "same": SAME_ANSWERS,
     "never": list(NEVER_RETRIED),
     "interrupted": list(INTERRUPTED),
+    "full": FULL,
     "expected": EXPECTED,
 }
 
 
-async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
-    """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago."""
+async def add_retries(tx: Tx, now: datetime, *, roomy: bool) -> list[UUID]:
+    """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago.
+
+    What a full disk ended is tried again as soon as there is room, and does not count among the tries.
+    """
     cursor = await tx.execute(
         f"""
         INSERT INTO sync_batches (account_id, trigger, wanted, status, queued_at)
@@ -196,11 +209,12 @@ async def add_retries(tx: Tx, now: datetime) -> list[UUID]:
         {_ENDED_BADLY} AND last.status IN ('partial', 'failed') AND {_CAN_BE_RETRIED}
             AND (a.resume_at IS NULL OR a.resume_at <= %(now)s)
             AND CASE WHEN last.error_class = ANY(%(interrupted)s) THEN last.trigger <> 'manual'
+                     WHEN last.error_class = %(full)s AND %(roomy)s THEN true
                      ELSE last.finished_at <= %(now)s - %(after)s END
-        ORDER BY a.id
+        ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
         ON CONFLICT DO NOTHING RETURNING account_id
         """,
-        _WORDS | {"now": now, "after": RETRY_AFTER},
+        _WORDS | {"now": now, "after": RETRY_AFTER, "roomy": roomy},
     )
     return [account_id for (account_id,) in await cursor.fetchall()]
 

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from portfolio_scheduler.errors import DatabaseUnavailable, SetupProblem
+from portfolio_scheduler.errors import DatabaseUnavailable, SetupProblem, StorageFull
 
 Role: TypeAlias = Literal["worker", "api"]
 Tx: TypeAlias = AsyncConnection[TupleRow]
@@ -31,6 +31,9 @@ class Limits(msgspec.Struct, frozen=True):
     idle_in_transaction_seconds: int
 
 
+# After so long without the database a pool gives up until it is asked again, instead of waiting ever longer by itself.
+RECONNECT_SECONDS = 10
+
 LIMITS: dict[Role, Limits] = {"worker": Limits(60, 5, 30), "api": Limits(5, 2, 10)}
 
 # An apply transaction that failed with one of these did nothing and may be run again.
@@ -38,6 +41,7 @@ WORTH_RETRYING = {
     "40001": "serialization failure",
     "40P01": "deadlock",
     "55P03": "lock not available",
+    "25P03": "the session was idle in its transaction for too long, as after the machine has slept",
     "57P01": "administrator shut the session down",
     "57P02": "the server crashed and restarts",
     "57P03": "the server is starting",
@@ -132,6 +136,7 @@ def make_pool(
         min_size=min_size,
         max_size=max_size,
         timeout=wait_seconds,
+        reconnect_timeout=RECONNECT_SECONDS,
         open=False,
         name=name or role,
     )
@@ -184,6 +189,8 @@ async def transaction(pool: Pool) -> AsyncIterator[Tx]:
         async with connection.transaction():
             yield connection
         _count("COMMIT")
+    except psycopg.errors.DiskFull as error:
+        raise StorageFull from error
     finally:
         await pool.putconn(connection)
 

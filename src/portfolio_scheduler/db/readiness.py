@@ -30,7 +30,7 @@ async def readiness(tx: Tx, now: datetime) -> Readiness:
                 SELECT a.state, %(now)s - (
                     SELECT finished_at FROM sync_batches b
                     WHERE b.account_id = a.id AND b.status = 'completed' AND b.trigger <> 'replay'
-                    ORDER BY b.id DESC LIMIT 1) AS age
+                    ORDER BY b.fence DESC NULLS FIRST, b.id DESC LIMIT 1) AS age
                 FROM broker_accounts a WHERE a.state IN ('active', 'needs_login')
             )
             SELECT (SELECT version_num FROM alembic_version) AS revision,

@@ -71,17 +71,27 @@ _trades = msgspec.json.Decoder(tuple[Trade, ...])
 
 
 async def deliveries(tx: Tx, account_id: UUID, since_on: date | None) -> tuple[Trade, ...]:
-    """Delivery executions known so far from `since_on` on, to explain changes of holdings."""
+    """Delivery executions known so far from `since_on` on, to explain changes of holdings.
+
+    Less those that have explained one already, on their own day (see `line_diff.explained_by_fills`).
+    """
     if since_on is None:
         return ()
     return await read(
         tx,
         """
         SELECT coalesce(json_agg(json_build_object('isin', isin, 'traded_on', trading_on,
-            'units', CASE side WHEN 'BUY' THEN quantity ELSE -quantity END, 'price', price)), '[]')::text
-        FROM effective_order_fills WHERE account_id = %(account)s AND trading_on >= %(since)s
-            AND segment = 'CASH' AND product IN ('CNC', 'MTF') AND side IN ('BUY', 'SELL')
-            AND isin IS NOT NULL
+            'units', units, 'price', price)), '[]')::text
+        FROM (
+            SELECT isin, trading_on, CASE side WHEN 'BUY' THEN quantity ELSE -quantity END AS units, price
+            FROM effective_order_fills WHERE account_id = %(account)s AND trading_on >= %(since)s
+                AND segment = 'CASH' AND product IN ('CNC', 'MTF') AND side IN ('BUY', 'SELL')
+                AND isin IS NOT NULL
+            UNION ALL
+            SELECT isin, trading_on, -(details ->> 'shown_today')::numeric, 0
+            FROM effective_holding_changes WHERE account_id = %(account)s AND trading_on >= %(since)s
+                AND details ? 'shown_today'
+        ) moved
         """,
         {"account": account_id, "since": since_on},
         _trades,

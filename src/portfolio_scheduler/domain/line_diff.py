@@ -17,7 +17,7 @@ from portfolio_scheduler.domain.changes import (
     State,
 )
 from portfolio_scheduler.domain.corporate_actions import Reading, recognised
-from portfolio_scheduler.domain.money import ZERO
+from portfolio_scheduler.domain.money import ZERO, plain
 from portfolio_scheduler.domain.records import Holding, Position, Statement
 
 SECOND_READING_AFTER = timedelta(seconds=30)
@@ -52,21 +52,28 @@ def delivery_moves(moment: Moment, fills: Iterable[FillSeen]) -> Moves:
     return moves
 
 
-def explained_by_fills(moves: dict[date, Decimal], moment: Moment, delta: Decimal) -> bool:
-    """Whether executions since the last reading account for `delta`.
+SHOWN = "shown_today"  # detail of a change explained by executions of its own day: how many units of that day
+
+
+def explained_by_fills(moves: dict[date, Decimal], moment: Moment, delta: Decimal) -> dict[str, str] | None:
+    """Whether executions since the last reading account for `delta`; None if not, else the details to keep.
 
     Brokers differ in when a day's executions reach the holdings: the next day (as Groww does), the same day, or at
-    once within the day, so each of these sums may explain it.
+    once within the day, so each of these sums may explain it. Executions explain once: what showed on its own day is
+    noted, and the next readings of that day and the one after find it taken away from `moves`.
     """
     since, until = moment.holdings_read_on, moment.trading_on
     if since is None:
-        return False
+        return None
     sums = (
         sum((units for day, units in moves.items() if since <= day < until), ZERO),
         sum((units for day, units in moves.items() if since < day <= until), ZERO),
         sum((units for day, units in moves.items() if since <= day <= until), ZERO),
     )
-    return delta in sums
+    if delta not in sums:
+        return None
+    today = moves.get(until, ZERO)
+    return {SHOWN: plain(today)} if today and delta != sums[0] else {}
 
 
 def diff_holdings(state: State, statement: Statement, moment: Moment, moves: Moves) -> Iterator[HoldingChange | Event]:
@@ -124,20 +131,23 @@ def _holding_change(
         explanation = _explain_quantity(before, after, delta, moment, moves)
     else:
         explanation = _explain_rest(before, after)
+    details = action if action is not None and explanation == "corporate_action" else {}
+    if explanation == "traded":
+        details = explained_by_fills(moves, moment, delta) or {}
     return HoldingChange(
         holding=after,
         trading_on=moment.trading_on,
         quantity_before=quantity_before,
         average_price_before=before.average_price if before else None,
         explanation=explanation,
-        details=action if action is not None and explanation == "corporate_action" else {},
+        details=details,
     )
 
 
 def _explain_quantity(
     before: Holding | None, after: Holding, delta: Decimal, moment: Moment, moves: dict[date, Decimal]
 ) -> str:
-    if explained_by_fills(moves, moment, delta):
+    if explained_by_fills(moves, moment, delta) is not None:
         return "traded"
     announced = before.corporate_action_quantity if before else ZERO
     if announced and delta == announced - after.corporate_action_quantity:
@@ -168,13 +178,16 @@ def _vanished_holdings(
             yield _closing(holding, moment, "transferred")
     gone = [h for h in missing if h.isin not in actions and not (h.quantity and h.transfer_quantity == h.quantity)]
     unexplained = [
-        holding for holding in gone if not explained_by_fills(moves.get(holding.isin, {}), moment, -holding.quantity)
+        holding
+        for holding in gone
+        if explained_by_fills(moves.get(holding.isin, {}), moment, -holding.quantity) is None
     ]
     glitch = () if listed else (WHOLE_LIST,)  # a list that was empty and is not any more was wrong the first time
     confirmed = [h for h in unexplained if _seen_before(state, "holdings", (h.isin, *glitch), moment)]
     for holding in gone:
         if holding not in unexplained:
-            yield _closing(holding, moment, "traded" if holding.quantity else "settled")
+            shown = explained_by_fills(moves.get(holding.isin, {}), moment, -holding.quantity)
+            yield _closing(holding, moment, "traded" if holding.quantity else "settled", shown)
         elif holding in confirmed:
             yield _closing(holding, moment, "unexplained")
     waiting = [holding for holding in unexplained if holding not in confirmed]

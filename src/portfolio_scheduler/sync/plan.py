@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import ist_date
-from portfolio_scheduler.db import market_days, planning, queue
+from portfolio_scheduler.db import embedded, market_days, planning, queue
 from portfolio_scheduler.db.planning import Due, Kind, KindDue
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain import schedule
@@ -65,7 +65,7 @@ async def plan(app: App, now: datetime) -> Planned:
     async with transaction(app.pool) as tx:
         due = await planning.idle(tx, found, now) if found else []
         added = await planning.add_due(tx, due, now) if due else []
-        retries = await planning.add_retries(tx, now)
+        retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings))
         noticed = await planning.add_notices(tx, now, ist_date(now))
         await queue.enqueue(tx, [*added, *retries], waits(due))
         failpoint("planning")
@@ -80,7 +80,7 @@ async def sweep(app: App, now: datetime) -> Swept:
     async with transaction(app.pool) as tx:
         stale = await planning.give_up_stale(tx, now, app.settings.lease_seconds)
         unwoken = await planning.unwoken(tx, app.settings.lease_seconds)
-        retries = await planning.add_retries(tx, now) if stale else []
+        retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings)) if stale else []
         await queue.enqueue(tx, [*unwoken, *retries])
         failpoint("sweeping")
     return Swept(stale=len(stale), retries=len(retries), woken=len(unwoken))

@@ -7,7 +7,7 @@ everything that follows is written in one transaction at the end. Who has read t
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
 from functools import partial
@@ -22,7 +22,7 @@ from msgspec import Struct
 from portfolio_scheduler.app import App
 from portfolio_scheduler.brokers.broker import AccessToken, Broker, BrokerSession, Credentials
 from portfolio_scheduler.clock import ist_date
-from portfolio_scheduler.db import accounts, batches, corporate_actions, ledger, prices, snapshots, state
+from portfolio_scheduler.db import accounts, batches, corporate_actions, gaps, ledger, prices, snapshots, state
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim, Readings, Repeated, Result
 from portfolio_scheduler.db.pool import Tx, is_worth_retrying, transaction
@@ -163,6 +163,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     said: Statement
     known: Standing  # what was known of it then
     unpriced: list[Instrument]
+    unfinished: list[Order]  # of earlier days, of which nobody knows the end
 
 
 class Gathered(Struct, frozen=True, kw_only=True):
@@ -226,10 +227,12 @@ async def _fetch(
     first = await _again(app, partial(_asked_next, app, account, claim, broker, book, when))
     if isinstance(first, Repeated):
         return Gathered(book=book, first=first), when
-    fills = await _fetch_last("fills", session.fetch_fills(_owed(first.said, first.known.state)))
+    earlier = await session.fetch_earlier(first.unfinished)
+    told = broker.parse(earlier.answers, {}, when.observed_at, when.trading_on).earlier
+    fills = await _fetch_last("fills", session.fetch_fills(_owed(first.said, first.known.state, told)))
     priced = await _fetch_last("prices", session.fetch_prices(first.unpriced))
     failpoint("all_read")
-    answers = when.shifted(fills.answers + priced.answers)
+    answers = when.shifted(earlier.answers + fills.answers + priced.answers)
     last = Fetched(answers=answers, sections=fills.sections | priced.sections)
     return Gathered(book=book, first=first, last=last), when
 
@@ -237,16 +240,21 @@ async def _fetch(
 async def _asked_next(
     app: App, account: Account, claim: Claim, broker: Broker, book: Fetched, when: Dated, tx: Tx
 ) -> Asked | Repeated:
-    """What is known of what was said, and whose prices to ask for. Days that are lost are marked before."""
+    """What is known of what was said, and what to ask for next. Days that are lost are marked before."""
     await mark_lost_days(app, account, claim, when.observed_at, when.trading_on, tx)
     before = await repetition.repeated(tx, app, account, claim, book, when)
     if before is not None:
         return before
     said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
-    ids = [order.broker_order_id for order in said.orders]
+    unfinished = [
+        order
+        for order in await gaps.unfinished(tx, account.id, when.trading_on, said.order_ids)
+        if said.ok(f"orders:{order.segment}")  # else it may stand in the list that could not be read
+    ]
+    ids = [*said.order_ids, *(order.broker_order_id for order in unfinished)]
     known = await state.load_standing(tx, account.id, ids, when.trading_on, fills_of=())
     unpriced = await _unpriced(app, tx, said, known.state, when.observed_at, when.trading_on)
-    return Asked(said=said, known=known, unpriced=unpriced)
+    return Asked(said=said, known=known, unpriced=unpriced, unfinished=unfinished)
 
 
 async def _fetch_last(section: str, fetching: Awaitable[Fetched]) -> Fetched:
@@ -258,9 +266,9 @@ async def _fetch_last(section: str, fetching: Awaitable[Fetched]) -> Fetched:
         return Fetched(sections={section: failed})
 
 
-def _owed(said: Statement, known: State) -> list[Order]:
+def _owed(said: Statement, known: State, told: Sequence[Order] = ()) -> list[Order]:
     """Orders of which more was filled than we have executions of, today's earlier ones included."""
-    listed = {order.broker_order_id: order for order in said.orders}
+    listed = {order.broker_order_id: order for order in (*said.orders, *told)}
     earlier = {k: v.order for k, v in known.orders.items() if k not in listed}
     owed = []
     for broker_order_id, order in (listed | earlier).items():
@@ -515,7 +523,7 @@ async def _known(tx: Tx, head: ledger.Head, statement: Statement, trading_on: da
         executed = (before.state.orders.get(broker_order_id) for broker_order_id in filled)
         if not any(known is not None and known.fills_quantity for known in executed):
             return before.state
-    ids = filled | {order.broker_order_id for order in statement.orders}
+    ids = filled | set(statement.order_ids)
     return await state.load(tx, head.account_id, ids, trading_on, fills_of=filled)
 
 

@@ -24,7 +24,7 @@ from portfolio_scheduler.domain.changes import (
     fold,
 )
 from portfolio_scheduler.domain.corporate_actions import ARRIVED, TURNED, CorporateAction
-from portfolio_scheduler.domain.line_diff import DELIVERY
+from portfolio_scheduler.domain.line_diff import DELIVERY, SHOWN
 from portfolio_scheduler.domain.records import SIDES, Fill, Margin, Outcome, SectionResult
 from portfolio_scheduler.domain.valuation import Trade
 
@@ -92,6 +92,7 @@ class Telling:
         self._actions = actions  # linked by now, in their order
         self._held_since: date | None = None
         self.executions: list[FillSeen] = []
+        self._shown: list[HoldingChange] = []
         self._readings: list[Reading] = []
 
     def tell(self, changes: Sequence[Change], reading: Reading | None) -> None:
@@ -100,6 +101,7 @@ class Telling:
         self.executions += [change for change in changes if isinstance(change, FillSeen)]
         held = [change for change in changes if isinstance(change, HoldingChange)]
         self.movements += [change for change in held if change.explanation in {"corporate_action", "transferred"}]
+        self._shown += [change for change in held if SHOWN in change.details]
         days = [change.trading_on for change in held]
         self._held_since = min([self._held_since, *days] if self._held_since else days, default=None)
         if reading is not None:
@@ -113,13 +115,17 @@ class Telling:
             observed_on=ist_date(observed_at),
             trading_on=trading_on,
             holdings_read_on=since,
-            deliveries=tuple(
-                (seen.fill.isin, seen.trading_on, _units(seen.fill))
-                for seen in self.executions
-                if since is not None and seen.trading_on >= since and seen.fill.isin and _is_delivered(seen.fill)
-            ),
+            deliveries=() if since is None else tuple(self._deliveries(since)),
             actions=() if since is None else tuple(self._due(since, ist_date(observed_at))),
         )
+
+    def _deliveries(self, since: date) -> Iterator[tuple[str, date, Decimal]]:
+        for seen in self.executions:
+            if seen.trading_on >= since and seen.fill.isin and _is_delivered(seen.fill):
+                yield seen.fill.isin, seen.trading_on, _units(seen.fill)
+        for change in self._shown:
+            if change.trading_on >= since:
+                yield change.holding.isin, change.trading_on, -Decimal(change.details[SHOWN])
 
     def _due(self, since: date, until: date) -> Iterator[CorporateAction]:
         """See `db.corporate_actions.due`."""

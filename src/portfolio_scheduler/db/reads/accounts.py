@@ -93,11 +93,12 @@ _ACCOUNTS = """
 SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segments, a.schedules, a.late_pass,
     a.token_expires_at, a.created_at, a.resume_at, a.planned_through,
     (SELECT to_json(d) FROM (SELECT finished_at, trading_on, standing, status FROM effective_batches b
-        WHERE b.account_id = a.id AND b.status IN ('completed', 'partial') ORDER BY b.id DESC LIMIT 1) d) AS last_done,
+        WHERE b.account_id = a.id AND b.status IN ('completed', 'partial')
+        ORDER BY b.fence DESC NULLS FIRST, b.id DESC LIMIT 1) d) AS last_done,
     (SELECT to_json(p) FROM (SELECT probe_on, ended_at, outcome, text FROM login_probes p WHERE p.account_id = a.id
         ORDER BY probe_on DESC LIMIT 1) p) AS last_probe,
     (SELECT to_json(b) FROM effective_batches b WHERE b.account_id = a.id AND b.finished_at IS NOT NULL
-        ORDER BY b.id DESC LIMIT 1) AS last_batch,
+        ORDER BY b.fence DESC NULLS FIRST, b.id DESC LIMIT 1) AS last_batch,
     (SELECT to_json(b) FROM sync_batches b WHERE b.account_id = a.id
         AND b.status IN ('queued', 'running')) AS open_batch,
     (SELECT max(s.trading_on) FROM portfolio_snapshots s WHERE s.account_id = a.id) AS complete_on,
@@ -120,7 +121,10 @@ async def standing(tx: Tx, account_ids: Sequence[UUID]) -> list[AccountRow]:
 
 async def recent_batches(tx: Tx, account_id: UUID, limit: int) -> list[BatchRow]:
     """The last attempts, newest first, one that runs included."""
-    query = "SELECT * FROM effective_batches WHERE account_id = %(account)s ORDER BY id DESC LIMIT %(limit)s"
+    query = """
+        SELECT * FROM effective_batches WHERE account_id = %(account)s
+        ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(limit)s
+    """
     return await rows(tx, query, {"account": account_id, "limit": limit}, BatchRow)
 
 
@@ -128,7 +132,7 @@ async def last_ended(tx: Tx, account_id: UUID) -> BatchRow | None:
     """The last attempt that has ended."""
     query = """
         SELECT * FROM effective_batches WHERE account_id = %(account)s AND finished_at IS NOT NULL
-        ORDER BY id DESC LIMIT 1
+        ORDER BY fence DESC NULLS FIRST, id DESC LIMIT 1
     """
     found = await rows(tx, query, {"account": account_id}, BatchRow)
     return found[0] if found else None

@@ -90,7 +90,7 @@ SELECT to_json(r) AS read, to_json(s) AS snapshot,
         FROM effective_batches b, jsonb_each(b.sections) e
         WHERE b.account_id = a.id AND b.finished_at IS NOT NULL AND e.key = 'margin'
             AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s)
-        ORDER BY b.id DESC LIMIT 1) AS margin_reason,
+        ORDER BY b.fence DESC NULLS FIRST, b.id DESC LIMIT 1) AS margin_reason,
     s.seq IS NOT NULL AND EXISTS (
         SELECT FROM (
             SELECT batch_id FROM holding_changes WHERE account_id = a.id AND seq > s.state_seq

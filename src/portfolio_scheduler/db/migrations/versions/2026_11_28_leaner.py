@@ -11,7 +11,7 @@ import zlib
 from alembic import op
 
 revision = "leaner"
-down_revision = "announced_days"
+down_revision = "recovered_orders"
 branch_labels = None
 depends_on = None
 
