@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 ARGS ?=
+MINUTES ?= 60
 PYTEST_ARGS ?=
 COMPILE = $(BIN)/uv pip compile --quiet --generate-hashes --universal --no-header --no-annotate --python-version 3.11
 say = printf '%s\n' "$(1)" >&2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test proof bench lint fmt clean lock setup
+.PHONY: help run test proof chaos bench lint fmt clean lock setup
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
@@ -23,6 +24,9 @@ test: $(STAMP) lint ## set up, then every check and every test
 
 proof: $(STAMP) ## every recipe as often as the proof asks, much longer than `make test` (PYTEST_ARGS="tests/flows")
 	@PROOF=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+
+chaos: $(STAMP) ## read days while the database, the network and workers break all the time (MINUTES=60)
+	@$(BIN)/python -m tests.crash.chaos $(MINUTES)
 
 bench: $(STAMP) ## measure speed, memory and size on this machine, some minutes (ARGS="--only apply --json")
 	@$(BIN)/portfolio-scheduler bench $(ARGS)

@@ -7,7 +7,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -22,6 +22,7 @@ from portfolio_scheduler.db import embedded, roles
 from portfolio_scheduler.db.migrate import migrate
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.settings import Settings
+from tests.scale import PROOF
 
 MEMORY = Path("/dev/shm")  # clusters are a thousand files each: in memory they are made, copied and removed at once
 # On a pipeline the same examples every time, so that it fails for what changed; everywhere else new ones every time.
@@ -30,6 +31,7 @@ hypothesis.settings.register_profile("developer", deadline=None, database=None)
 hypothesis.settings.load_profile("pipeline" if os.environ.get("CI") else "developer")
 
 _numbers = itertools.count(1)
+FIGURE = "figure: "
 
 
 class Database(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,24 @@ def plain_logs() -> Iterator[None]:
     """What a test sets up of logging, such as a stream of its own, ends with it."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Say a figure of a proof: what was tried, and what came of it. `make proof` prints them at the end."""
+    return lambda what, came: request.node.user_properties.append((FIGURE + what, str(came)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of a proof as a table, whichever processes ran it."""
+    reports = [report for listed in terminalreporter.stats.values() for report in listed]
+    properties = [one for report in reports for one in getattr(report, "user_properties", ())]
+    figures = sorted({(name.removeprefix(FIGURE), came) for name, came in properties if name.startswith(FIGURE)})
+    if PROOF and figures:
+        width = max(len(what) for what, _ in figures)
+        terminalreporter.section("figures of the proof")
+        for what, came in figures:
+            terminalreporter.write_line(f"{what:<{width}}  {came}")
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ async def test_a_session_offers_reads_only(account: Account, server: Scripted) -
     await account.book()
     public = {name for name in dir(account.session) if not name.startswith("_")}
     assert public == {
-        "token", "mints", "clock_offset", "resume_at", "fetch_book", "fetch_fills", "fetch_prices",
+        "token", "mints", "clock_offset", "resume_at", "fetch_book", "fetch_earlier", "fetch_fills", "fetch_prices",
     }  # fmt: skip
     assert {name for name in dir(Http) if not name.startswith("_")} == {"send", "given_up_seconds"}
     assert {name for name in dir(Groww) if not name.startswith("_")} == {

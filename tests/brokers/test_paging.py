@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from portfolio_scheduler.domain.records import Outcome
+from tests.scale import scaled
 
 from .conftest import Account
 from .scripted import Scripted, a_position, a_trade, always, an_order, failure, in_turn, paged, raw
@@ -91,7 +92,7 @@ async def test_orders_without_segment_take_that_of_the_question(account: Account
     assert statement.quarantined == ()
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(scaled(2000, 66)))
 async def test_no_order_is_lost_while_the_pages_shift(account: Account, server: Scripted, seed: int) -> None:
     chance = random.Random(seed)
     book = many(30)

@@ -76,6 +76,9 @@ class ScriptedSession:
             book = {name: result for name, result in book.items() if name in {"owner", *sections}}
         return Fetched(sections=book)
 
+    async def fetch_earlier(self, orders: Sequence[Order]) -> Fetched:
+        return Fetched()
+
     async def fetch_fills(self, orders: Sequence[Order]) -> Fetched:
         self._heard("fills")
         self._broker.owed = [order.broker_order_id for order in orders]

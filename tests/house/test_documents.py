@@ -95,3 +95,16 @@ def test_the_words_of_the_product_are_in_the_glossary() -> None:
     entries = re.findall(r"^\| ([a-z -]+) \| .+\. \|$", page, flags=re.MULTILINE)
     assert entries == sorted(set(entries))
     assert [word for word in (*WORDS, "gap", "checkpoint") if word not in entries] == []
+
+
+def test_the_tests_that_hold_a_promise_exist() -> None:
+    page = (DOCS / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(tests/[\w/]+(?:\.py)?)`", page))
+    assert len(named) > 10
+    assert sorted(name for name in named if not (DOCS.parent / name).exists()) == []
+
+
+def test_every_recipe_of_a_hostile_broker_has_its_test() -> None:
+    page = (DOCS / "reliability.md").read_text(encoding="utf-8")
+    recipes = dict(re.findall(r"^\| (T\d+) \|.*\| (.+) \|$", page, flags=re.MULTILINE))
+    assert [f"T{n}" for n in range(22, 38) if "tests/" not in recipes.get(f"T{n}", "")] == []

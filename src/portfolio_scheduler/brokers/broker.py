@@ -70,6 +70,10 @@ class BrokerSession(Protocol):
         """
         ...
 
+    async def fetch_earlier(self, orders: Sequence[Order]) -> Fetched:
+        """Orders of earlier days, one by one by their id. A refusal is an answer, too; trouble leaves no answer."""
+        ...
+
     async def fetch_fills(self, orders: Sequence[Order]) -> Fetched:
         """The executions of these orders, one call (or more pages) each. Section "fills"."""
         ...

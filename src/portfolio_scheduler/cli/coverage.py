@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from portfolio_scheduler.db.reads.coverage import CoverageDay
 
 DAYS = 30  # calendar days back, unless --from says otherwise
-MISSING, NOT_YET = "missing", "not yet"
+MISSING, NOT_YET, NOT_EXPECTED = "missing", "not yet", "not expected"
 GROUPS = ("holdings", "positions", "orders", "fills", "margin", "prices")
-WORST_LAST = ("complete", "imported", "late", "provisional", "partial", "lost")
+BY_SEGMENT = ("positions", "orders")
+SEGMENTS = ("CASH", "FNO", "COMMODITY")
+WORST_LAST = (
+    NOT_EXPECTED, "complete", "imported", "late", "provisional", "partial", NOT_YET, MISSING, "lost",
+)  # fmt: skip
 
 Day = Annotated[
     datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day (2026-04-24). Left out: a month.")
@@ -32,7 +36,10 @@ LastDay = Annotated[
 def coverage(
     account: AccountArgument = None, from_: Day = None, to: LastDay = None, as_json: JsonOption = False
 ) -> None:
-    """Print which trading days were read, section by section. A day without any reading is shown as missing."""
+    """Print which trading days were read, section by section, and what is missing or lost for good.
+
+    Days before an account was connected are shown when --from asks for them.
+    """
     from portfolio_scheduler.cli.render import console, print_json
 
     first, last = (at.date() if at else None for at in (from_, to))
@@ -58,7 +65,8 @@ async def _coverage(
     sessions = app.calendar.sessions(first or until - timedelta(days=DAYS), until)
     ids = [one.id for one in await chosen(app, account)]
     async with transaction(app.pool) as tx:
-        return await read(tx, ids, {session.on: session.closes_at for session in sessions}), current
+        found = await read(tx, ids, {session.on: session.closes_at for session in sessions})
+    return [day for day in found if day.expected or first is not None], current
 
 
 def _entry(day: "CoverageDay", current: date) -> dict[str, object]:
@@ -67,20 +75,42 @@ def _entry(day: "CoverageDay", current: date) -> dict[str, object]:
         "account_id": day.account_id,
         "trading_on": day.trading_on,
         "state": _state(day, current),
-        "sections": dict(sorted(day.sections.items())),
+        "sections": dict(sorted(sections_of(day, current).items())),
+        "recovered": day.recovered,
+        "unanswered": day.unanswered,
     }
+
+
+def sections_of(day: "CoverageDay", current: date) -> dict[str, str]:
+    """Every section that the day has or should have; of one that was not read, why."""
+    if not day.expected:
+        absent = NOT_EXPECTED
+    elif day.trading_on == current:
+        absent = NOT_YET
+    else:  # what is lost is written down by the next sync; until then it is only missing
+        absent = "lost" if "orders" in day.sections else MISSING
+    active = day.segments or [name.partition(":")[2] for name in day.sections if ":" in name] or ["CASH"]
+    expected = {}
+    for group in GROUPS:
+        if group not in BY_SEGMENT:
+            expected[group] = absent
+            continue
+        expected |= {f"{group}:{segment}": absent for segment in active}
+        expected |= {f"{group}:{segment}": NOT_EXPECTED for segment in SEGMENTS if segment not in active}
+    if "orders" in day.sections:  # all of them, in one word
+        expected = {name: state for name, state in expected.items() if not name.startswith("orders:")}
+    return expected | {name: state for name, state in day.sections.items() if name != "owner"}
 
 
 def _state(day: "CoverageDay", current: date) -> str:
     """The day in one word: that of its worst section."""
-    if not day.sections:
-        return NOT_YET if day.trading_on == current else MISSING
-    return max(day.sections.values(), key=WORST_LAST.index)
+    return max(sections_of(day, current).values(), key=WORST_LAST.index)
 
 
 def print_coverage(to: "Console", found: "Sequence[CoverageDay]", current: date) -> None:
     """A line for each account and day, a column for each group of sections."""
     from portfolio_scheduler.cli.render import Column, Kind, Value, print_by_account
+    from portfolio_scheduler.cli.render import day as shown_day
 
     columns = (
         Column("Account"),
@@ -88,17 +118,39 @@ def print_coverage(to: "Console", found: "Sequence[CoverageDay]", current: date)
         Column("All"),
         *(Column(group.capitalize()) for group in GROUPS),
     )
-    rows: list[list[Value]] = [
-        [day.account, day.trading_on, _state(day, current), *(_cell(day, group) for group in GROUPS)] for day in found
-    ]
+    rows: list[list[Value]] = []
+    for day in found:
+        sections = sections_of(day, current)
+        cells = [_cell(sections, group) for group in GROUPS]
+        rows.append([day.account, day.trading_on, _state(day, current), *cells])
     print_by_account(to, columns, rows)
+    for day in found:
+        if asked := asked_in_words(day):
+            to.print(f"{day.account}, {shown_day(day.trading_on)}: {asked}", soft_wrap=True)
 
 
-def _cell(day: "CoverageDay", group: str) -> str | None:
-    """A group of sections in one word, and which segments differ from the others when not all agree."""
-    states = {name: state for name, state in day.sections.items() if name.partition(":")[0] == group}
-    if not states:
+def asked_in_words(day: "CoverageDay") -> str | None:
+    """What was learned of the day's orders after it had ended, and what cannot be learned."""
+    asked = len(day.recovered) + len(day.unanswered)
+    if not asked:
         return None
+    silent = f"; no answer about {', '.join(day.unanswered)}" if day.unanswered else ""
+    orders = "order" if asked == 1 else "orders"
+    return (
+        f"{asked} {orders} open when last seen {'was' if asked == 1 else 'were'} asked for by id on a later day, "
+        f"{len(day.recovered)} answered{silent}. Orders placed after that day's last reading cannot be known."
+    )
+
+
+def _cell(sections: dict[str, str], group: str) -> str | None:
+    """A group of sections in one word, and which segments differ from the others when not all agree."""
+    states = {
+        name: state
+        for name, state in sections.items()
+        if name.partition(":")[0] == group and (state != NOT_EXPECTED or ":" not in name)
+    }
+    if not states:
+        return NOT_EXPECTED
     if group in states:  # the whole list, such as a day whose orders are lost
         return states[group]
     worst = max(states.values(), key=WORST_LAST.index)

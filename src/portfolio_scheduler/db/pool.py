@@ -41,6 +41,7 @@ WORTH_RETRYING = {
     "40001": "serialization failure",
     "40P01": "deadlock",
     "55P03": "lock not available",
+    "25P03": "the session was idle in its transaction for too long, as after the machine has slept",
     "57P01": "administrator shut the session down",
     "57P02": "the server crashed and restarts",
     "57P03": "the server is starting",

@@ -1116,7 +1116,7 @@ CREATE TABLE public.ledger_events (
     CONSTRAINT ledger_events_batch CHECK (((batch_id IS NOT NULL) OR (kind = 'CONFIG'::text))),
     CONSTRAINT ledger_events_check CHECK ((corrects_seq < seq)),
     CONSTRAINT ledger_events_corrects CHECK (((kind <> 'CORRECTION'::text) OR (corrects_seq IS NOT NULL))),
-    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'ANNULLED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
+    CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'RECOVERED'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'ANNULLED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
     CONSTRAINT ledger_events_seq_check CHECK ((seq > 0))
 );
 
@@ -1282,7 +1282,7 @@ CREATE VIEW public.coverage WITH (security_invoker='true') AS
                 END, b.fence DESC NULLS LAST, b.id DESC) best
   WHERE (NOT (starts_with(best.section, 'orders:'::text) AND (best.state = ANY (ARRAY['late'::text, 'partial'::text])) AND (( SELECT g.seq
            FROM public.effective_ledger_events g
-          WHERE ((g.account_id = best.account_id) AND (g.kind = 'GAP'::text) AND (g.trading_on = best.trading_on))
+          WHERE ((g.account_id = best.account_id) AND (g.kind = 'GAP'::text) AND (g.section = 'orders'::text) AND (g.trading_on = best.trading_on))
          LIMIT 1) IS NOT NULL)))
 UNION ALL
  SELECT e.account_id,
@@ -1291,7 +1291,7 @@ UNION ALL
     'lost'::text AS state,
     e.batch_id
    FROM public.effective_ledger_events e
-  WHERE ((e.kind = 'GAP'::text) AND (NOT (EXISTS ( SELECT
+  WHERE ((e.kind = 'GAP'::text) AND (e.section = 'orders'::text) AND (NOT (EXISTS ( SELECT
            FROM public.effective_batches b,
             LATERAL jsonb_each(b.sections) s(key, value)
           WHERE ((b.account_id = e.account_id) AND (b.trading_on = e.trading_on) AND (b.standing = ANY (ARRAY['provisional'::text, 'final'::text])) AND starts_with(s.key, 'orders:'::text) AND ((s.value ->> 'outcome'::text) = ANY (ARRAY['ok'::text, 'not_entitled'::text])))))));

@@ -24,6 +24,7 @@ CANCELLED = "ORDER_CANCELLED"
 STATUS = "STATUS_CHANGED"
 REGRESSED = "REGRESSED"
 
+NO_FINDING = frozenset({"CONFIG", "RECOVERED"})  # what the owner did, and what was learned in time
 WHOLE_LIST = "*"  # the subject of a finding about a list that came back empty
 
 
@@ -218,7 +219,7 @@ def _note(findings: dict[tuple[str, str, str], "Finding"], event: Event, seq: in
     """An event opens a finding or closes one; what the owner did is none."""
     if event.kind == "CLEARED":
         findings.pop(event.finding, None)
-    elif event.kind != "CONFIG":
+    elif event.kind not in NO_FINDING:
         findings[event.finding] = Finding(event=event, last_seq=seq)
 
 

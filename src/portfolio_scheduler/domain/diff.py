@@ -16,7 +16,7 @@ from portfolio_scheduler.domain.changes import (
     suspect,
 )
 from portfolio_scheduler.domain.line_diff import delivery_moves, diff_holdings, diff_positions
-from portfolio_scheduler.domain.order_diff import diff_fills, diff_orders, discrepancies
+from portfolio_scheduler.domain.order_diff import diff_earlier, diff_fills, diff_orders, discrepancies
 from portfolio_scheduler.domain.records import Outcome, SectionResult, Statement
 
 # Findings that end by themselves when a good reading no longer shows them. The others stay on record.
@@ -26,7 +26,7 @@ UNSTABLE = SectionResult(outcome=Outcome.UNSTABLE, error="BrokerAnswerUnknown") 
 
 def diff(state: State, statement: Statement, moment: Moment) -> Difference:
     """What is new in the statement. A section that failed changes nothing it owns."""
-    orders = list(diff_orders(state, statement, moment))
+    orders = [*diff_orders(state, statement, moment), *diff_earlier(state, statement, moment)]
     after_orders = fold(state, enumerate(orders, start=1)).orders
     fills = list(diff_fills(state, statement, moment, after_orders, _isins(state, statement)))
     after_fills = fold(State(orders=after_orders), enumerate(fills, start=1)).orders

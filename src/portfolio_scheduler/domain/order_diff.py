@@ -26,7 +26,7 @@ from portfolio_scheduler.domain.changes import (
     State,
     as_details,
 )
-from portfolio_scheduler.domain.money import WIDE, ZERO
+from portfolio_scheduler.domain.money import WIDE, ZERO, plain
 from portfolio_scheduler.domain.records import (
     FILL_FINAL,
     SIDES,
@@ -74,6 +74,46 @@ def diff_orders(state: State, statement: Statement, moment: Moment) -> Iterator[
         if statement.applies(order_section(order)):
             yield from _diff_order(state, order, moment)
     yield from _missing(state, statement, moment)
+
+
+def diff_earlier(state: State, statement: Statement, moment: Moment) -> Iterator[OrderFact]:
+    """What became of orders of earlier days that were asked for by their id, told of their own day.
+
+    RECOVERED says that it was learned so: of orders that nobody had seen nothing is known. An order that the broker
+    does not know any more is a GAP of its own.
+    """
+    for order in statement.earlier:
+        known = state.orders.get(order.broker_order_id)
+        if known is None:
+            continue
+        on = replace(moment, trading_on=earlier_day(known, order, moment))
+        if conflict := _conflict(known.order, order):
+            yield _event("QUARANTINED", order_section(known.order), order.broker_order_id, on, conflict)
+            continue
+        yield from steps(known, order, on.trading_on)
+        said = as_details(
+            status_before=known.order.status,
+            status=order.status,
+            filled_before=plain(known.order.filled_quantity),
+            filled=plain(order.filled_quantity),
+        )
+        yield _event("RECOVERED", order_section(known.order), order.broker_order_id, on, said)
+    for broker_order_id in statement.unanswered:
+        known = state.orders.get(broker_order_id)
+        if known is not None:
+            on = replace(moment, trading_on=known.listed_on)
+            said = as_details(
+                reason="the order was open when it was last seen, and the broker does not know it any more",
+                status=known.order.status,
+                filled=plain(known.order.filled_quantity),
+            )
+            yield _event("GAP", order_section(known.order), broker_order_id, on, said)
+
+
+def earlier_day(known: KnownOrder, order: Order, moment: Moment) -> date:
+    """The day the broker gives an order of an earlier day, if it can be true; else that of the list it stood in."""
+    said = order.trade_on
+    return said if said is not None and known.listed_on <= said < moment.trading_on else known.listed_on
 
 
 def _diff_order(state: State, order: Order, moment: Moment) -> Iterator[OrderFact]:
@@ -263,13 +303,19 @@ def diff_fills(
     by_order = _by_order(statement.fills)
     listed = (order for order in statement.orders if order.broker_order_id in by_order)
     others = {order.broker_order_id for order in listed if _is_another(state, order)}
+    days = {
+        order.broker_order_id: replace(moment, trading_on=earlier_day(known, order, moment))
+        for order in statement.earlier
+        if (known := orders.get(order.broker_order_id))
+    }
     stood_in = {broker_order_id for (broker_order_id, _), fill in state.fills.items() if fill.synthetic}
     for broker_order_id, fills in by_order.items():
         if broker_order_id in orders and broker_order_id not in others:
-            yield from _annulled(fills, moment)
+            when = days.get(broker_order_id, moment)
+            yield from _annulled(fills, when)
             executed = [fill for fill in fills if not fill.is_cancelled]
             told = [_as_one(executed)] if broker_order_id in stood_in and executed else executed
-            yield from _diff_fills_of(state, orders[broker_order_id], told, moment, isins)
+            yield from _diff_fills_of(state, orders[broker_order_id], told, when, isins)
 
 
 def _annulled(fills: Iterable[Fill], moment: Moment) -> Iterator[Event]:

@@ -273,6 +273,8 @@ class Statement(Struct, frozen=True, kw_only=True):
     holdings: tuple[Holding, ...] = ()
     positions: tuple[Position, ...] = ()
     orders: tuple[Order, ...] = ()
+    earlier: tuple[Order, ...] = ()  # orders of earlier days that were asked for by their id
+    unanswered: tuple[str, ...] = ()  # ids of such orders that the broker knows nothing of
     fills: tuple[Fill, ...] = ()
     margin: Margin | None = None
     prices: tuple[Price, ...] = ()
@@ -289,6 +291,8 @@ class Statement(Struct, frozen=True, kw_only=True):
             holdings=self.holdings + other.holdings,
             positions=self.positions + other.positions,
             orders=self.orders + other.orders,
+            earlier=self.earlier + other.earlier,
+            unanswered=self.unanswered + other.unanswered,
             fills=self.fills + other.fills,
             margin=self.margin or other.margin,
             prices=self.prices + other.prices,
@@ -297,6 +301,11 @@ class Statement(Struct, frozen=True, kw_only=True):
             flags=tuple(sorted({*self.flags, *other.flags})),
             quarantined=self.quarantined + other.quarantined,
         )
+
+    @property
+    def order_ids(self) -> tuple[str, ...]:
+        """All orders that the statement speaks of."""
+        return (*(order.broker_order_id for order in (*self.orders, *self.earlier)), *self.unanswered)
 
     def ok(self, section: str) -> bool:
         result = self.sections.get(section)

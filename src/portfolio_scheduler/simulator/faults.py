@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from random import Random
 from typing import Literal
 
 import msgspec
@@ -28,6 +29,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     account: int | None = None  # the same by number
     times: int | None = 1  # None: until cleared
     after: int = 0  # let so many matching calls pass first
+    percent: int = 100  # of the matching calls, drawn by `seed`: the same ones each time
+    seed: int = 0
     status: int | None = None
     code: str = "GA000"
     message: str = "Something went wrong."
@@ -51,6 +54,7 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Faults:
     def __init__(self) -> None:
         self.waiting: list[Fault] = []
+        self._chances: dict[int, Random] = {}  # by the seed of the faults that do not always happen
 
     def next_for(self, method: str, path: str, number: int | None) -> Fault | None:
         """The fault for this call, counted down."""
@@ -60,12 +64,18 @@ class Faults:
             if fault.after > 0:
                 fault.after -= 1
                 continue
+            if fault.percent < 100 and not self._happens(fault):
+                continue
             if fault.times is not None:
                 fault.times -= 1
                 if fault.times <= 0:
                     self.waiting.remove(fault)
             return fault
         return None
+
+    def _happens(self, fault: Fault) -> bool:
+        chance = self._chances.setdefault(fault.seed, Random(fault.seed))  # noqa: S311 - the same ones each time
+        return chance.randrange(100) < fault.percent
 
 
 async def spoil(fault: Fault, request: web.BaseRequest, answer: Answer, date: str) -> web.StreamResponse | Answer:

@@ -35,6 +35,11 @@ async def mark_lost_days(
     log.warning("days are lost", days=[on.isoformat() for on in missed])
 
 
+def is_lost_day(event: Event) -> bool:
+    """Whether it says that a day was missed; a GAP of `orders:CASH` is about one order."""
+    return event.kind == "GAP" and event.section == ORDERS
+
+
 async def _missed(app: App, tx: Tx, account: Account, trading_on: date) -> list[date]:
     decided_on = await gaps.last_decided(tx, account.id)
     if decided_on is None:  # never read: the first day is the one whose close the account has seen

@@ -39,12 +39,11 @@ from portfolio_scheduler.domain.restating import Restatement, Told, day_of, line
 from portfolio_scheduler.errors import BrokerError, Conflict, InvalidInput
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync.dating import CLOCK
+from portfolio_scheduler.sync.gaps import is_lost_day
 from portfolio_scheduler.sync.run import check_identity, fail, heartbeat, is_complete, result_of, worker_name
 from portfolio_scheduler.sync.snapshot import COMPARED, DAY_CHANGE, snapshot_of
 from portfolio_scheduler.sync.telling import DayEnd, Reading, Telling
 
-# Events that no reading finds: they stand, whatever an answer is understood to say.
-NOT_READ = frozenset({"GAP", "CONFIG"})
 GONE = SectionResult(outcome=Outcome.FAILED, error="PayloadMissing", reason="Its raw answer is no longer kept.")
 
 log = logger()
@@ -186,7 +185,8 @@ async def _tell_again(
 
 
 def _is_not_read(change: Change) -> bool:
-    return isinstance(change, Event) and change.kind in NOT_READ
+    """Whether no reading finds it: it stands, whatever an answer is understood to say."""
+    return isinstance(change, Event) and (change.kind == "CONFIG" or is_lost_day(change))
 
 
 async def _understand(
@@ -225,7 +225,7 @@ def _compared(kept: Kept, statement: Statement, facts: Sequence[Recorded], stand
     assert kept.standing is not None
     read = now.readings(kept.trading_on)
     moment = now.moment(kept.observed_at, kept.trading_on)
-    ids = {order.broker_order_id for order in statement.orders} | {fill.broker_order_id for fill in statement.fills}
+    ids = {fill.broker_order_id for fill in statement.fills} | set(statement.order_ids)
     known = touchable(now.state, ids, kept.trading_on)
     difference = diff(known, statement, moment)
     old = {name: result for name, result in kept.sections.items() if name in stand}
@@ -331,7 +331,7 @@ def _void_gaps(recorded: Sequence[Recorded], now: Telling, found: Difference) ->
     found.recorded += [
         Told(one.batch_id, one.change, one.seq)
         for one in recorded
-        if isinstance(one.change, Event) and one.change.kind == "GAP" and one.change.trading_on in read
+        if isinstance(one.change, Event) and is_lost_day(one.change) and one.change.trading_on in read
     ]
 
 

@@ -7,7 +7,7 @@ everything that follows is written in one transaction at the end. Who has read t
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
 from functools import partial
@@ -22,7 +22,7 @@ from msgspec import Struct
 from portfolio_scheduler.app import App
 from portfolio_scheduler.brokers.broker import AccessToken, Broker, BrokerSession, Credentials
 from portfolio_scheduler.clock import ist_date
-from portfolio_scheduler.db import accounts, batches, corporate_actions, ledger, prices, snapshots, state
+from portfolio_scheduler.db import accounts, batches, corporate_actions, gaps, ledger, prices, snapshots, state
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim, Readings, Result
 from portfolio_scheduler.db.pool import Tx, is_worth_retrying, transaction
@@ -210,21 +210,31 @@ async def _fetch(
     await _again(app, partial(mark_lost_days, app, account, claim, when.observed_at, when.trading_on))
     book = Fetched(answers=when.shifted(book.answers), sections=book.sections)
     said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
-    known, wanted = await _again(app, partial(_asked_next, app, account, said, when.observed_at, when.trading_on))
-    fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known)))
+    known, wanted, unfinished = await _again(
+        app, partial(_asked_next, app, account, said, when.observed_at, when.trading_on)
+    )
+    earlier = await session.fetch_earlier(unfinished)
+    told = broker.parse(earlier.answers, {}, when.observed_at, when.trading_on).earlier
+    fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known, told)))
     priced = await _fetch_last("prices", session.fetch_prices(wanted))
     failpoint("all_read")
-    answers = when.shifted(fills.answers + priced.answers)
+    answers = when.shifted(earlier.answers + fills.answers + priced.answers)
     last = Fetched(answers=answers, sections=fills.sections | priced.sections)
     return Gathered(said=said, book=book, last=last), when
 
 
 async def _asked_next(
     app: App, account: Account, said: Statement, observed_at: datetime, trading_on: date, tx: Tx
-) -> tuple[State, list[Instrument]]:
-    ids = [order.broker_order_id for order in said.orders]
+) -> tuple[State, list[Instrument], list[Order]]:
+    """What we know, the instruments without a price, and the orders of earlier days of which nobody knows the end."""
+    unfinished = [
+        order
+        for order in await gaps.unfinished(tx, account.id, trading_on, said.order_ids)
+        if said.ok(f"orders:{order.segment}")  # else it may stand in the list that could not be read
+    ]
+    ids = [*said.order_ids, *(order.broker_order_id for order in unfinished)]
     known = await state.load(tx, account.id, ids, trading_on, fills_of=())
-    return known, await _unpriced(app, tx, said, known, observed_at, trading_on)
+    return known, await _unpriced(app, tx, said, known, observed_at, trading_on), unfinished
 
 
 async def _fetch_last(section: str, fetching: Awaitable[Fetched]) -> Fetched:
@@ -236,9 +246,9 @@ async def _fetch_last(section: str, fetching: Awaitable[Fetched]) -> Fetched:
         return Fetched(sections={section: failed})
 
 
-def _owed(said: Statement, known: State) -> list[Order]:
+def _owed(said: Statement, known: State, told: Sequence[Order] = ()) -> list[Order]:
     """Orders of which more was filled than we have executions of, today's earlier ones included."""
-    listed = {order.broker_order_id: order for order in said.orders}
+    listed = {order.broker_order_id: order for order in (*said.orders, *told)}
     earlier = {k: v.order for k, v in known.orders.items() if k not in listed}
     owed = []
     for broker_order_id, order in (listed | earlier).items():
@@ -407,7 +417,7 @@ async def _write(
     head = await ledger.lock(tx, account.id, claim.fence)
     failpoint("head_locked")
     filled = {fill.broker_order_id for fill in statement.fills}
-    ids = filled | {order.broker_order_id for order in statement.orders}
+    ids = filled | set(statement.order_ids)
     known = await state.load(tx, account.id, ids, trading_on, fills_of=filled)
     read = await batches.readings(tx, account.id, trading_on)
     moment = await _moment(tx, account, statement, trading_on, read)

@@ -373,6 +373,19 @@ class GrowwSession:
             except (BrokerRefused, BrokerNotEntitled):
                 continue
 
+    async def fetch_earlier(self, orders: Sequence[Order]) -> Fetched:
+        """Orders of earlier days, by their id. Nobody knows how long Groww answers for them: a 404 is silence."""
+        read = _Read([], {})
+        for order in orders:
+            path = f"/order/detail/{quote(order.broker_order_id, safe='')}"
+            try:
+                await self._get(read, "earlier", "earlier", path, urlencode({"segment": order.segment}))
+            except (BrokerRefused, BrokerNotEntitled):
+                continue
+            except BrokerError:  # asked again by the next sync
+                break
+        return Fetched(answers=tuple(read.answers))
+
     # --- Fills -----------------------------------------------------------------------------------------------------
 
     async def fetch_fills(self, orders: Sequence[Order]) -> Fetched:

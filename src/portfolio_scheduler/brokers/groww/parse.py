@@ -41,7 +41,7 @@ from portfolio_scheduler.domain.records import (
     may_be_same_time,
     stand_in_id,
 )
-from portfolio_scheduler.errors import InvalidInput
+from portfolio_scheduler.errors import BrokerNotEntitled, BrokerRefused, InvalidInput
 
 # Groww's words, as in its docs (annexures) and its SDK's constants. They are ours too; others are kept and flagged.
 ORDER_WORDS = {
@@ -315,6 +315,7 @@ def parse(
     """See `Broker.parse`. Answers of sections that failed are passed over, and so are refusals (but see `_fills`)."""
     draft = _Draft(sections, observed_at, trading_on)
     calls: dict[str, list[Answer]] = {}
+    earlier, unanswered = _earlier(draft, [answer for answer in answers if answer.call == "earlier"])
     for answer in answers:
         if not any(draft.applies(name) for name in draft.owned(answer.section)):
             continue
@@ -336,6 +337,8 @@ def parse(
         holdings=tuple(holdings) if draft.applies("holdings") else (),
         positions=tuple(row for row in positions if draft.applies(f"positions:{row.segment}")),
         orders=tuple(row for row in orders if draft.applies(f"orders:{row.segment}")),
+        earlier=tuple(earlier),
+        unanswered=tuple(unanswered),
         fills=tuple(fills) if draft.applies("fills") else (),
         margin=margin if draft.applies("margin") else None,
         prices=tuple(prices) if draft.applies("prices") else (),
@@ -496,6 +499,32 @@ def _orders(draft: _Draft, answers: Sequence[Answer]) -> list[Order]:
         draft.digests[f"order:{order_id}"] = versions.digest
         orders.append(order)
     return orders
+
+
+def _earlier(draft: _Draft, answers: Sequence[Answer]) -> tuple[list[Order], list[str]]:
+    """Orders of earlier days, and the ids that Groww knows nothing of. Of trouble on the way nothing is concluded."""
+    orders, unanswered = [], []
+    for answer in answers:
+        order_id = unquote(answer.request.partition("?")[0].rpartition("/")[2])
+        problem = wire.judge(answer.status, answer.body, answer.call)
+        if isinstance(problem, BrokerRefused | BrokerNotEntitled):
+            unanswered.append(order_id)
+        if problem is not None:
+            continue
+        for row, reader in draft.rows(wire.ORDER, answer):
+            row.segment = row.segment or _asked(answer).get("segment")
+            try:
+                order = _order(row, reader, date.min)
+            except _Unusable as error:
+                draft.quarantine("orders", order_id, str(error))
+                continue
+            if order.broker_order_id != order_id:
+                draft.quarantine("orders", order_id, "the answer is about another order")
+                continue
+            draft.flag(f"orders:{order.segment}", *order.flags)
+            draft.digests[f"order:{order_id}"] = answer.digest
+            orders.append(order)
+    return orders, unanswered
 
 
 def _add_version(seen: dict[str, _Versions], order: Order, digest: bytes, scan: str) -> None:

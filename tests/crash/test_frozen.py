@@ -1,0 +1,75 @@
+"""T2 and T21: a worker is stopped past its lease; when it wakes up, another one has done its work."""
+
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+
+from tests.conftest import Database
+from tests.crash.arena import Arena
+from tests.crash.lanes import Outcome, in_lanes
+from tests.crash.points import failpoints
+from tests.crash.test_killed import prepare
+from tests.crash.worker_process import Trouble
+from tests.scale import scaled
+
+RUNS = 64
+STOP_SECONDS = 20
+# At these a worker holds no claim (or has kept its promise already), so there is nothing to take from it.
+FREE = {"claiming", "planning", "planned", "sweeping", "applied", "failing"}
+
+
+async def test_a_worker_that_wakes_up_after_its_lease_writes_nothing(
+    template: Database, admin: "psycopg.Connection[Any]", tell: Callable[[str, object], None]
+) -> None:
+    points = [point for point in failpoints() if point not in FREE]
+    works = (points * 10)[: max(scaled(RUNS), len(points))]
+    outcome = await in_lanes(template, admin, works, stopped)
+    tell("T2 stopped past the lease", outcome)
+    assert outcome.wrong == []
+    assert outcome.fenced == outcome.runs == len(works)
+
+
+async def test_a_machine_suspended_in_mid_fetch_is_fenced_and_its_syncs_run_again(
+    template: Database, admin: "psycopg.Connection[Any]", tell: Callable[[str, object], None]
+) -> None:
+    works = ["page_read", "book_read"] * scaled(10)
+    outcome = await in_lanes(template, admin, works, suspended)
+    tell("T21 suspended for 45 minutes", outcome)
+    assert outcome.wrong == []
+    assert outcome.fenced == outcome.runs == len(works)
+
+
+async def stopped(place: Arena, outcome: Outcome, points: Sequence[str]) -> None:
+    for point in points:
+        await frozen(place, outcome, point, "stop")
+
+
+async def suspended(place: Arena, outcome: Outcome, points: Sequence[str]) -> None:
+    for point in points:
+        await frozen(place, outcome, point, "suspend")
+
+
+async def frozen(place: Arena, outcome: Outcome, point: str, act: Any, *, nth: int = 1, **duty: Any) -> None:
+    """The worker stops itself there, a second one ends the work, the first goes on and is asked to end."""
+    await prepare(place, point)
+    zombie = place.start(Trouble(point=point, act=act, nth=nth), **duty)
+    if not await place.frozen(zombie):
+        outcome.wrong.append(f"{point}: was not reached")
+    place.workers.remove(zombie)
+    if not await place.done():
+        outcome.wrong.append(f"{point}: not all accounts were read")
+    taken = place.taken_over(zombie.pid)
+    before = place.facts()
+    place.workers.append(zombie)
+    zombie.send(signal.SIGCONT)
+    zombie.send(signal.SIGTERM)
+    await place.ended(zombie, STOP_SECONDS)  # how soon a worker must end is another test's promise
+    written = place.facts() - before
+    if written:
+        outcome.wrong.append(f"{point}: the worker that lost its batch wrote {written} facts")
+    elif taken:
+        outcome.fenced += 1
+    place.end_workers()
+    outcome.judged(f"stopped at {point}", place.judge())

@@ -1,0 +1,159 @@
+"""After a day that was not read to its end: orders known to be open are asked for once, and nothing is made up."""
+
+import dataclasses
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from portfolio_scheduler.clock import ist
+from portfolio_scheduler.db.accounts import Account
+from portfolio_scheduler.simulator.faults import Fault
+from portfolio_scheduler.sync.replay import replay
+from tests.builders import TUESDAY
+from tests.flows.conftest import FIRST_DAY, Stage
+from tests.flows.ledger_checks import check_ledger
+
+WEDNESDAY = TUESDAY + timedelta(days=1)
+EVENTS = "SELECT kind, trading_on, subject FROM ledger_events WHERE kind IN ('GAP', 'RECOVERED') ORDER BY seq"
+
+
+def remembers(stage: Stage) -> None:
+    """Groww answers for yesterday's orders when they are asked for by id."""
+    quirks = dataclasses.replace(stage.sim.world.quirks, remembers_orders=True)
+    stage.sim.world.quirks = quirks
+    for number in (1, 2, 3):
+        stage.sim.account(number).quirks = quirks
+
+
+async def read_until_ten(stage: Stage) -> tuple[Account, list[str]]:
+    """The trader's Monday, read at 10:00 only: some of its orders are still open."""
+    account = await stage.connect(2)
+    stage.at(FIRST_DAY, 10)
+    await stage.sync(account)
+    open_then = await stage.rows(
+        "SELECT broker_order_id FROM current_orders WHERE status = 'OPEN' ORDER BY broker_order_id"
+    )
+    assert open_then, "the trader has open orders at ten"
+    return account, [order for (order,) in open_then]
+
+
+def details_asked(stage: Stage) -> int:
+    return sum(request.path.startswith("/v1/order/detail/") for request in stage.sim.requests)
+
+
+async def test_what_became_of_them_is_told_of_their_own_day(stage: Stage) -> None:
+    remembers(stage)
+    account, open_then = await read_until_ten(stage)
+    stage.at(TUESDAY, 9, 30)
+    assert (await stage.sync(account)).status == "completed"
+    found = await stage.rows(EVENTS)
+    assert [(kind, on) for kind, on, _ in found] == [("RECOVERED", FIRST_DAY)] * len(open_then)
+    assert sorted(subject for _, _, subject in found) == open_then
+    ends = await stage.rows(
+        """SELECT o.broker_order_id, o.status, o.filled_quantity, o.fills_quantity FROM current_orders o
+           WHERE o.listed_on = %s""",
+        FIRST_DAY,
+    )
+    for order_id, status, filled, fills in ends:
+        theirs = stage.sim.account(2).earlier_orders[order_id]
+        assert (status, filled) == (theirs.status, Decimal(theirs.filled_quantity))
+        assert filled == fills, "its executions were asked for as well"
+    told = await stage.rows(
+        "SELECT DISTINCT trading_on FROM order_quantity_changes WHERE broker_order_id = ANY(%s)", open_then
+    )
+    assert told == [(FIRST_DAY,)]
+    days = await stage.rows("SELECT trading_on FROM order_fills WHERE broker_order_id = ANY(%s)", open_then)
+    assert set(days) <= {(FIRST_DAY,)}
+    await check_ledger(stage, account.id)
+
+
+async def test_silence_is_a_gap_that_names_the_order(stage: Stage) -> None:
+    account, open_then = await read_until_ten(stage)
+    before = await stage.rows("SELECT broker_order_id, status, filled_quantity FROM current_orders ORDER BY 1")
+    stage.at(TUESDAY, 9, 30)
+    assert (await stage.sync(account)).status == "completed"
+    found = await stage.rows(EVENTS)
+    assert found == [("GAP", FIRST_DAY, order) for order in sorted(open_then, key=[s for _, _, s in found].index)]
+    findings = await stage.rows("SELECT section, subject FROM open_findings WHERE kind = 'GAP' ORDER BY 2")
+    assert findings == [("orders:CASH", order) for order in open_then]
+    after = await stage.rows(
+        "SELECT broker_order_id, status, filled_quantity FROM current_orders WHERE listed_on = %s ORDER BY 1", FIRST_DAY
+    )
+    assert after == before, "nothing is made up"
+    await check_ledger(stage, account.id)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_each_is_asked_for_once(stage: Stage, answers: bool) -> None:
+    if answers:
+        remembers(stage)
+    account, open_then = await read_until_ten(stage)
+    stage.sim.requests.clear()
+    for hour in (9, 16):
+        stage.at(TUESDAY, hour, 30)
+        await stage.sync(account)
+    stage.at(WEDNESDAY, 16)
+    await stage.sync(account)
+    asked = [r.path.rpartition("/")[2] for r in stage.sim.requests if r.path.startswith("/v1/order/detail/")]
+    assert [asked.count(order) for order in open_then] == [1] * len(open_then)
+
+
+async def test_a_broker_in_trouble_is_asked_again_and_nothing_is_concluded(stage: Stage) -> None:
+    remembers(stage)
+    account, open_then = await read_until_ten(stage)
+    stage.at(TUESDAY, 9, 30)
+    stage.sim.add_fault(Fault(kind="html", path="/v1/order/detail", status=503, times=None))
+    assert (await stage.sync(account)).status == "completed", "today does not suffer from it"
+    assert await stage.rows(EVENTS) == []
+    stage.sim.faults.waiting.clear()
+    stage.at(TUESDAY, 11)
+    await stage.sync(account)
+    assert len(await stage.rows(EVENTS)) == len(open_then)
+
+
+async def test_a_day_read_to_its_end_asks_for_nothing(stage: Stage) -> None:
+    account = await stage.connect(2)
+    for on in (FIRST_DAY, TUESDAY, WEDNESDAY):
+        stage.at(on, 16)
+        await stage.sync(account)
+    assert details_asked(stage) == 0
+
+
+async def test_orders_nobody_had_seen_stay_unknown(stage: Stage) -> None:
+    """The day is not called complete: what was placed after the last reading nobody can know."""
+    remembers(stage)
+    account, _ = await read_until_ten(stage)
+    seen = await stage.one("SELECT count(*) FROM order_history")
+    stage.at(TUESDAY, 9, 30)
+    await stage.sync(account)
+    orders = await stage.one("SELECT count(*) FROM order_history WHERE listed_on = %s", FIRST_DAY)
+    assert orders == seen < len(stage.sim.account(2).earlier_orders)
+    states = await stage.rows("SELECT state FROM coverage WHERE trading_on = %s AND section = 'orders:CASH'", FIRST_DAY)
+    assert states == [("provisional",)]
+
+
+async def test_a_missed_day_is_lost_and_its_open_orders_are_asked_for_all_the_same(stage: Stage) -> None:
+    remembers(stage)
+    account, open_then = await read_until_ten(stage)
+    stage.at(WEDNESDAY, 9, 30)  # Tuesday was slept through, and Groww has forgotten Monday
+    await stage.sync(account)
+    found = await stage.rows(EVENTS)
+    assert ("GAP", TUESDAY, TUESDAY.isoformat()) in found
+    assert {("GAP", FIRST_DAY, order) for order in open_then} <= set(found)
+    lost = await stage.rows("SELECT trading_on, section FROM coverage WHERE state = 'lost'")
+    assert lost == [(TUESDAY, "orders")], "the day that was read is not lost"
+    await check_ledger(stage, account.id)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_replay_finds_the_same(stage: Stage, answers: bool) -> None:
+    if answers:
+        remembers(stage)
+    account, _ = await read_until_ten(stage)
+    stage.at(TUESDAY, 9, 30)
+    await stage.sync(account)
+    stage.move(ist(TUESDAY, 12))
+    done = await replay(stage.app, account.id, since_on=FIRST_DAY)
+    assert (done.batches, done.voided, done.added) == (2, 0, 0)
+    await check_ledger(stage, account.id)
