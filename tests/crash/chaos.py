@@ -51,6 +51,7 @@ class Soak(Struct):
     """What happened."""
 
     outcome: Outcome
+    crash_at: float = 0  # when the database stops next: its rhythm goes on over the days
     crashes: int = 0
     killed: int = 0
     readings: int = 0
@@ -94,7 +95,7 @@ async def chaos(minutes: float, *, seed: int = 4, say: Callable[[str], None] = l
 async def _day(place: Arena, database: Server, killer: Killer, soak: Soak, proxies: tuple[Proxy, Proxy]) -> None:
     place.next_moment(EVENING, another_day=True)
     disturbing = [
-        asyncio.create_task(_for_ever(killer.chance, 5, 40, database.crash)),
+        asyncio.create_task(_crash_in_time(database, killer.chance, soak)),
         asyncio.create_task(_for_ever(killer.chance, 1, 8, lambda: killer.kill_one(place))),
         asyncio.create_task(_for_ever(killer.chance, 1, 5, lambda: _change(proxies, killer.chance))),
         asyncio.create_task(_calm_after(STORM_SECONDS, proxies)),
@@ -112,6 +113,13 @@ async def _day(place: Arena, database: Server, killer: Killer, soak: Soak, proxi
     soak.crashes, soak.killed, soak.waits = database.crashes, killer.count, place.moved_on
     soak.readings = sum(count for _, count in place.oracle.readings)
     soak.database_hits, soak.broker_hits = (dict(proxy.hits) for proxy in proxies)
+
+
+async def _crash_in_time(database: Server, chance: random.Random, soak: Soak) -> None:
+    while True:
+        await asyncio.sleep(max(soak.crash_at - time.monotonic(), 0.5))
+        soak.crash_at = time.monotonic() + chance.uniform(5, 40)
+        await asyncio.shield(database.crash())
 
 
 async def _for_ever(
