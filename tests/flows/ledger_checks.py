@@ -60,7 +60,8 @@ async def check_rebuild(stage: Stage, account_id: UUID) -> None:
     async with transaction(stage.app.pool) as tx:
         await rebuild(tx, account_id)
     for table in DERIVED:
-        assert await as_text(stage, table, account_id) == before[table], table
+        now = await as_text(stage, table, account_id)
+        assert now == before[table], (table, set(now) ^ set(before[table]))
 
 
 async def as_text(stage: Stage, table: str, account_id: UUID) -> list[str]:
