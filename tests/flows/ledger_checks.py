@@ -45,7 +45,7 @@ async def check_replay(stage: Stage, account_id: UUID) -> None:
     """The same parser understands the same: a replay of all of it writes no fact, and the checks find nothing."""
     before = await facts_of(stage, account_id)
     done = await replay(stage.app, account_id, since_on=date.min)
-    assert (done.voided, done.added, done.rereadings, done.prices, done.snapshots) == (0, 0, 0, 0, ())
+    assert (done.voided, done.added, done.rereadings, done.prices, done.snapshots) == (0, 0, 0, 0, ()), done
     assert all("kept too little" in reason for reason in done.skipped), "only scripted statements have no answers"
     assert await facts_of(stage, account_id) == before
     async with transaction(stage.app.pool) as tx:

@@ -1,4 +1,4 @@
-"""A broker with books of its own that lives through days, and what it says of them: true, late, in parts, or not at all.
+"""A broker with books of its own that lives through days, and what it says of them: true, stale or nothing.
 
 Its answers are bytes that `parse` reads, as a real broker's are, so they can be kept, replayed and repeated.
 """
@@ -70,7 +70,9 @@ class Books:
         self.trades: dict[str, list[Fill]] = {}
         self.listed: list[str] = []  # today's
         self.before: list[str] = []  # of the day before
-        self.holdings = {isin_of(s): a_holding(isin_of(s), random.randint(5, 50), 100, trading_symbol=s) for s in SHARES}
+        self.holdings = {
+            isin_of(s): a_holding(isin_of(s), random.randint(5, 50), 100, trading_symbol=s) for s in SHARES
+        }
         self.carried = 0  # futures
         self.cash = d(100000)
 
@@ -161,7 +163,13 @@ class Books:
             status = "EXECUTED" if filled == order.quantity else self.random.choice(("OPEN", order.status))
             left = order.quantity - filled
             self._put(
-                replace(order, filled_quantity=filled, remaining_quantity=left, status=status, average_fill_price=order.price)
+                replace(
+                    order,
+                    filled_quantity=filled,
+                    remaining_quantity=left,
+                    status=status,
+                    average_fill_price=order.price,
+                )
             )
 
     def _move(self, at: datetime) -> None:
@@ -218,7 +226,7 @@ class Lies:
         if random.random() < 0.04:
             self.refuses = random.choice((BrokerUnavailable, BrokerLoginRequired))
         self.hides_holdings = random.choice((0, 0, 0, 0, 0, 0, 0, 0, 0.2, 1))
-        self.stale, self.omits, self.unstable, self.forgets = (random.random() < p for p in (0.15, 0.05, 0.05, 0.2))
+        self.stale, self.omits, self.unstable, self.forgets = (random.random() < p for p in (0.35, 0.05, 0.05, 0.2))
         self.old_lists = at_night and random.random() < 0.5
 
     @property
@@ -318,8 +326,8 @@ class WildSession:
         names = self._books.before if self._lies.old_lists else self._books.listed
         orders = [self._books.orders[name] for name in names]
         if orders and self._lies.stale:
-            number = self._random.randrange(len(orders))
-            orders[number] = self._random.choice(self._books.versions[orders[number].broker_order_id])
+            versions = self._books.versions
+            orders = [self._random.choice(versions[order.broker_order_id]) for order in orders]
         if orders and self._lies.omits:
             orders.pop(self._random.randrange(len(orders)))
         return orders
@@ -366,7 +374,9 @@ class WildSession:
         results = dict.fromkeys((*sections, *(s for _, s, _, _ in told if not s.startswith("earlier"))), OK)
         for name in results:
             if name in self._lies.failing:
-                results[name] = SectionResult(outcome=Outcome.FAILED, error=self._lies.failing[name], reason="it failed")
+                results[name] = SectionResult(
+                    outcome=Outcome.FAILED, error=self._lies.failing[name], reason="it failed"
+                )
             elif name.startswith("orders:") and self._lies.unstable:
                 results[name] = SectionResult(outcome=Outcome.UNSTABLE, reason="it never settled")
         for call, section, request, what in told:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -28,7 +29,7 @@ from portfolio_scheduler.sync.replay import replay
 from portfolio_scheduler.sync.run import Report, run_queued
 from tests.flows.conftest import Stage
 from tests.flows.ledger_checks import FACT_TABLES, check_ledger, check_rebuild, facts_of
-from tests.flows.wild_broker import SEGMENTS, Books, Lies, WildBroker, orders_said
+from tests.flows.wild_broker import SEGMENTS, Books, Lies, WildBroker, isin_of, orders_said
 
 # Months with something in them: a Sunday and a Saturday session, an afternoon's, holidays, and one like any other.
 STARTS = (date(2026, 1, 19), date(2024, 2, 19), date(2025, 10, 6), date(2026, 3, 23), date(2026, 6, 1))
@@ -87,6 +88,10 @@ class Model:
         self.reached: date | None = None  # the session of the last reading that began
         self.done: dict[date, set[str]] = {}  # sections read well after the close
         self.snapshots: set[date] = set()
+        self.holdings: dict[str, Decimal] = {}
+        self.unsure: set[str] = set()  # lines that a suspicious list showed otherwise
+        self.missed: set[str] = set()  # lines that a suspicious list left out
+        self.positions: dict[str, dict[str, Decimal]] = {}  # by segment
 
     def session_of(self, at: datetime) -> Any:
         return max((s for s in self.sessions if s.opens_at <= at), key=lambda s: s.on)
@@ -114,16 +119,40 @@ class Model:
         for _, fills in broker.served.get("fills", ()):
             for fill in fills:
                 self.trades[fill.broker_trade_id] = fill.quantity
+        self._hold(broker, outcomes)
         if standing != "provisional":
             done = self.done.setdefault(on, set())
             bad = outcomes.keys() - good
-            if REQUIRED <= (done - bad) | good and not bad:
+            if not bad and (done | good).issuperset(REQUIRED):
                 self.snapshots.add(on)
             done |= good
 
+    def _hold(self, broker: WildBroker, outcomes: dict[str, str]) -> None:
+        """A good list is the truth; a suspicious one takes nothing away. What is gone was sold, or missed before."""
+        said = dict(broker.served)
+        for section, lines in said.get("positions", ()):
+            if outcomes[section] == "ok":
+                self.positions[section] = {line.trading_symbol: line.quantity for line in lines}
+        for section, lines in said.get("holdings", ()):
+            listed = {line.isin: line.quantity for line in lines}
+            gone = self.holdings.keys() - listed.keys()
+            if outcomes[section] == "ok":
+                assert gone <= self.missed | self._sold(), "a line is gone that was missing once only"
+                self.holdings, self.unsure, self.missed = listed, set(), set()
+            else:
+                assert outcomes[section] == "suspect"
+                self.unsure |= {isin for isin, units in listed.items() if units != self.holdings.get(isin)}
+                self.missed |= gone
+
+    def _sold(self) -> set[str]:
+        sells = {name for name, order in self.orders.items() if order.side == "SELL" and order.filled_quantity}
+        return {isin_of(self.orders[name].trading_symbol) for name in sells}
+
     def _believe(self, seen: Order, on: date) -> None:
         known = self.orders.get(seen.broker_order_id)
-        self.highest[seen.broker_order_id] = max(self.highest.get(seen.broker_order_id, Decimal(0)), seen.filled_quantity)
+        self.highest[seen.broker_order_id] = max(
+            self.highest.get(seen.broker_order_id, Decimal(0)), seen.filled_quantity
+        )
         if known is None:
             self.ordered.add(on)
         if known is None or not goes_back(known, seen):
@@ -162,6 +191,7 @@ class Walk:
         self.model = Model(self.now)
         self.journal: list[str] = []
         self.seen = Counter[str]()
+        self.paused = False
         self.unread = False  # whether a worker died between keeping answers and telling what they say
 
     async def live(self, days: int) -> Account:
@@ -259,6 +289,7 @@ class Walk:
         report = await run_queued(self.stage.app, self.account.id)
         self._say(f"{self.now}: planned {planned}: {report and report.status}")
         if report is not None:
+            assert not self.paused
             self.seen["planned"] += 1
             self._note(report)
 
@@ -307,9 +338,10 @@ class Walk:
             self.model.lost = before
 
     async def _pause_or_resume(self) -> None:
-        if not await ownership.pause(self.stage.app, self.account.id):
-            await ownership.resume(self.stage.app, self.account.id)
-        self._say(f"{self.on}: paused or resumed")
+        self.paused = not self.paused
+        switch = ownership.pause if self.paused else ownership.resume
+        assert await switch(self.stage.app, self.account.id)
+        self._say(f"{self.on}: {switch.__name__}d")
 
     async def _replay(self) -> None:
         since = self.on - self.random.randint(0, 10) * DAY
@@ -357,6 +389,7 @@ class Walk:
 
     async def _check(self) -> None:
         await self._check_orders()
+        await self._check_lines()
         await self._check_days()
         await self._check_numbers()
 
@@ -372,7 +405,8 @@ class Walk:
         )
         assert ledger == sorted(self.model.highest.items())
         current = await self.stage.rows(
-            "SELECT broker_order_id, status, filled_quantity, quantity, price FROM current_orders WHERE account_id = %s",
+            "SELECT broker_order_id, status, filled_quantity, quantity, price FROM current_orders "
+            "WHERE account_id = %s",
             self.account.id,
         )
         expected = [(n, o.status, o.filled_quantity, o.quantity, o.price) for n, o in self.model.orders.items()]
@@ -382,6 +416,15 @@ class Walk:
         )
         assert sorted(fills) == sorted(self.model.trades.items())
 
+    async def _check_lines(self) -> None:
+        """The holdings and positions that stand there, but for what nobody can be sure of yet."""
+        query = "SELECT isin, quantity FROM real_holdings WHERE account_id = %s"
+        sure = {isin: q for isin, q in await self.stage.rows(query, self.account.id) if isin not in self.model.unsure}
+        assert sure == {isin: q for isin, q in self.model.holdings.items() if isin not in self.model.unsure}
+        query = "SELECT 'positions:' || segment, trading_symbol, quantity FROM real_positions WHERE account_id = %s"
+        expected = [(s, name, q) for s, lines in self.model.positions.items() for name, q in lines.items()]
+        assert sorted(await self.stage.rows(query, self.account.id)) == sorted(expected)
+
     async def _check_days(self) -> None:
         assert await self._gaps() == sorted(self.model.lost)
         snapshots = await self.stage.rows(
@@ -389,7 +432,7 @@ class Walk:
             self.account.id,
         )
         assert {on for on, _, _ in snapshots} == self.model.snapshots
-        for (on, revision, row), (next_on, next_revision, next_row) in zip(snapshots, snapshots[1:], strict=False):
+        for (on, revision, row), (next_on, next_revision, next_row) in pairwise(snapshots):
             if on == next_on:
                 assert next_revision == revision + 1
                 assert figures(row) != figures(next_row), f"revision {next_revision} of {on} differs in nothing"

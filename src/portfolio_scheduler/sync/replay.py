@@ -332,7 +332,7 @@ def _void_gaps(recorded: Sequence[Recorded], now: Telling, found: Difference) ->
     found.recorded += [
         Told(one.batch_id, one.change, one.seq)
         for one in recorded
-        if isinstance(one.change, Event) and is_lost_day(one.change) and one.change.trading_on in read
+        if isinstance(one.change, Event) and is_lost_day(one.change) and one.change.trading_on in read and one.batch_id
     ]
 
 

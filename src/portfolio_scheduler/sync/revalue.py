@@ -64,7 +64,9 @@ async def _revalue_account(app: App, account_id: UUID, days: Sequence[DayToValue
         for day in days:
             follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
             if day.is_outdated or follows:
-                known = ledger.folded([one for one in changes if fences[one.batch_id] <= day.fence], State())
+                known = ledger.folded(
+                    [one for one in changes if one.batch_id and fences[one.batch_id] <= day.fence], State()
+                )
                 if await _revise(app, tx, head, batch, day, known):
                     revised.append(day.trading_on)
                     head = Head(account_id, head.seq + 1)
