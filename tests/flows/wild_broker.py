@@ -121,7 +121,7 @@ class Books:
         """Some of what can happen, at this moment. Nothing is filled while the exchange is closed."""
         acts: list[Callable[[datetime], None]] = [self._place, self._place, self._move, self._amend, self._cancel]
         acts += [self._fill] * 5 + [self._complete] * 2 if trading else []
-        for _ in range(self.random.randint(0, 5)):
+        for _ in range(self.random.randint(0, 9)):
             self.random.choice(acts)(at)
         if self.random.random() < 0.06:
             self.random.choice([self._transfer_out, self._pledge, self._receive])()

@@ -142,6 +142,7 @@ class Model:
             else:
                 assert outcomes[section] == "suspect"
                 self.unsure |= {isin for isin, units in listed.items() if units != self.holdings.get(isin)}
+                self.unsure |= gone & (self.missed | self._sold())  # that one was missed for the second time
                 self.missed |= gone
 
     def _sold(self) -> set[str]:
@@ -224,13 +225,13 @@ class Walk:
             self.books.stir(ist(self.on, 11), trading=self._is_trading(ist(self.on, 11)))
             return
         moments = [(8, 0), (11, 0), (13, 50), (16, 0), (19, 0), (23, 20)]
-        for hour, minute in sorted(self.random.sample(moments, self.random.randint(1, 2))):
+        for hour, minute in sorted(self.random.sample(moments, self.random.choice((1, 1, 1, 2)))):
             self._at(ist(self.on, hour, minute))
             self.books.stir(self.now, trading=self._is_trading(self.now))
             await self._step(self.random.choice(self._steps(hour)))
-        if self.random.random() < 0.08:
+        if self.random.random() < 0.05:
             await self._replay()
-        if self.random.random() < 0.08:
+        if self.random.random() < 0.05:
             self._say("rebuild")
             await check_rebuild(self.stage, self.account.id)
 
@@ -243,7 +244,9 @@ class Walk:
         await self._sync(Lies(self.random, at_night=True))
 
     def _steps(self, hour: int) -> list[Callable[[], Any]]:
-        usual: list[Callable[[], Any]] = [self._wild] * 4 + [self._calm] * 4 + [self._crash] * 2 + [self._twice]
+        usual: list[Callable[[], Any]] = (
+            [self._wild] * 4 + [self._calm] * 3 + [self._crash] * 2 + [self._twice, self._stale]
+        )
         return usual + ([self._planned] * 5 if hour in {16, 23} else [self._set_back])
 
     async def _step(self, step: Callable[[], Any]) -> None:
@@ -260,6 +263,14 @@ class Walk:
         self._at(self.now + timedelta(seconds=10))
         await self._sync(Lies())
         assert await facts_of(self.stage, self.account.id) == before, "a second identical sync added something"
+
+    async def _stale(self) -> None:
+        """A good reading, and one that comes from a server that lags behind."""
+        await self._sync(Lies())
+        self._at(self.now + timedelta(minutes=5))
+        lies = Lies()
+        lies.stale = True
+        await self._sync(lies)
 
     async def _twice(self) -> None:
         """Two at once: one reads, the other is told so."""
