@@ -12,14 +12,14 @@ from portfolio_scheduler.bench import statements
 from portfolio_scheduler.bench.figures import Scale, at_least, at_most, figure, ratios, significant
 from portfolio_scheduler.bench.run import MEASURES
 from portfolio_scheduler.cli.main import app
-from portfolio_scheduler.domain.changes import Moment, State, fold
+from portfolio_scheduler.domain.changes import Moment, OrderChange, OrderSeen, State, fold
 from portfolio_scheduler.domain.diff import diff
 from tests.conftest import open_folder
 
 AIMED_AT = {
     "simulator": 1,
     "pure": 0,
-    "apply": 6,
+    "apply": 8,
     "end-to-end": 4,
     "planner": 3,
     "first-day": 0,
@@ -95,7 +95,8 @@ def test_the_statements_are_of_the_size_they_claim() -> None:
         moment = Moment(observed_at=said.observed_at, observed_on=statements.DAY, trading_on=statements.DAY)
         changes = diff(known, said, moment).changes
         assert not [change for change in changes if type(change).__name__ == "Event"]
-        touched = {change.broker_order_id for change in changes if type(change).__name__ == "OrderChange"}
+        touched = {change.order.broker_order_id for change in changes if isinstance(change, OrderSeen)}
+        touched |= {change.broker_order_id for change in changes if isinstance(change, OrderChange)}
         assert len(touched) == orders_touched
         known = fold(known, enumerate(changes, start=seq + 1))
         seq += len(changes)

@@ -120,10 +120,11 @@ def test_changes_tell_of_orders_and_holdings_newest_first(traded: Terminal) -> N
     found = traded("changes", "--limit", "500", "--json").json["changes"]
     assert {change["kind"] for change in found} == {"order", "holding"}
     assert [change["seq"] for change in found] == sorted((change["seq"] for change in found), reverse=True)
-    [(orders, holdings)] = traded.rows(
-        "SELECT (SELECT count(*) FROM order_quantity_changes), (SELECT count(*) FROM holding_changes)"
+    counted = traded.rows(
+        "SELECT (SELECT count(*) FROM order_history), (SELECT count(*) FROM order_quantity_changes), "
+        "(SELECT count(*) FROM holding_changes)"
     )
-    assert len(found) == orders + holdings
+    assert len(found) == sum(counted[0])
     of_day = traded("changes", "--date", str(NEXT_DAY), "--json").json["changes"]
     assert {change["trading_on"] for change in of_day} == {str(NEXT_DAY)}
 

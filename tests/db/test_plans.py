@@ -280,7 +280,7 @@ DIFFERS = {
     "listed_on": "t.listed_on - 7 * r",
     "finished_at": "t.finished_at - make_interval(days => 7 * r)",
     "observed_at": "t.observed_at - make_interval(days => 7 * r)",
-    "digest": "sha256((c.id::text || r || encode(t.digest, 'hex'))::bytea)",
+    "payload_digest": "sha256((c.id::text || r || encode(t.payload_digest, 'hex'))::bytea)",
     "body": "'\\x00'::bytea",
     "slot_at": "NULL",
 }

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from portfolio_scheduler.clock import ist
-from portfolio_scheduler.domain.changes import Change, Event, FillSeen, OrderChange, State, fold
+from portfolio_scheduler.domain.changes import Change, Event, FillSeen, OrderChange, OrderSeen, State, fold
 from portfolio_scheduler.domain.diff import diff
 from portfolio_scheduler.domain.records import (
     FILL_FINAL,
@@ -37,6 +37,12 @@ def names(changes: list[OrderChange]) -> list[str]:
     return [change.change_type for change in changes]
 
 
+def first_sight(order: AnOrder) -> list[str]:
+    """What is told of an order that nobody had seen before; its first sight is what `changes` calls placed."""
+    changes = diff(State(), a_statement(orders=(order,), without=("fills",)), a_moment()).changes
+    return ["ORDER_PLACED" if isinstance(change, OrderSeen) else change.change_type for change in changes]  # type: ignore[union-attr]
+
+
 def steps(before: AnOrder, after: AnOrder) -> list[str]:
     return names(told(after, state=known(before)))
 
@@ -53,7 +59,7 @@ def steps(before: AnOrder, after: AnOrder) -> list[str]:
     ],
 )
 def test_first_sight_is_placed_then_filled_then_cancelled(order: AnOrder, expected: list[str]) -> None:
-    assert names(told(order)) == expected
+    assert first_sight(order) == expected
 
 
 @pytest.mark.parametrize("before", STATUSES)
@@ -146,9 +152,9 @@ def test_an_id_that_comes_back_as_another_order_is_quarantined(other: AnOrder) -
 
 def test_an_unknown_side_moves_units_without_claiming_a_direction() -> None:
     found = told(an_order(buy=10, side="SHORT").filled(4))
-    assert names(found) == ["ORDER_PLACED", "STATUS_CHANGED"]
-    assert found[1].quantity_delta == 0
-    assert (found[1].filled_before, found[1].filled_after) == (0, 4)
+    assert names(found) == ["STATUS_CHANGED"]
+    assert found[0].quantity_delta == 0
+    assert (found[0].filled_before, found[0].filled_after) == (0, 4)
 
 
 def test_an_order_missing_from_todays_list_is_noted_once_and_kept() -> None:

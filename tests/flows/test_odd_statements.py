@@ -406,7 +406,6 @@ async def test_an_order_placed_for_tomorrow_is_one_order_in_both_lists(stage: St
         broker.says = said
         assert (await stage.sync(account)).status == "completed"
     assert await stage.rows("SELECT change_type, trading_on FROM order_quantity_changes ORDER BY seq") == [
-        ("ORDER_PLACED", MONDAY),
         ("QUANTITY_ADDED", TUESDAY),
         ("STATUS_CHANGED", TUESDAY),
     ]

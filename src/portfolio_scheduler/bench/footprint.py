@@ -3,11 +3,13 @@
 from typing import Any
 
 from msgspec import Struct
+from psycopg import AsyncConnection
 
 from portfolio_scheduler.bench.end_to_end import NORMAL, simulator_options
 from portfolio_scheduler.bench.figures import Figure, Scale, at_most, figure
 from portfolio_scheduler.bench.stage import Stage, staged, trading_days
 from portfolio_scheduler.clock import ist
+from portfolio_scheduler.db import embedded
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.jobs import SYNCS_AT_ONCE
 from portfolio_scheduler.sync.run import sync_account
@@ -16,6 +18,7 @@ MB = 10**6
 MIB = 2**20
 SHARED = frozenset({"closing_prices", "instruments", "market_days"})  # one row for all accounts
 TIMES = ((16, 0), (23, 15))  # what the product schedules by itself for every trading day
+VACUUMED_EVERY = 5  # trading days: in a year autovacuum comes by every day, in the minute that this takes it does not
 
 
 async def measure_memory(scale: Scale) -> list[Figure]:
@@ -47,12 +50,14 @@ async def measure_size(scale: Scale) -> list[Figure]:
     async with staged(simulator_options(NORMAL, accounts, days[0])) as stage:
         before = {size.table: size for size in await _sizes(stage)}
         connected = await stage.connect(range(1, accounts + 1))
-        for day in days:
+        for number, day in enumerate(days, start=1):
             for hour, minute in TIMES:
                 stage.stand_at(ist(day, hour, minute))
                 for account in connected:
                     report = await sync_account(stage.app, account.id, trigger="scheduled")
                     assert report.status == "completed", report.error
+            if number % VACUUMED_EVERY == 0:
+                await _vacuum(stage)
         sizes = [_grown(size, before.get(size.table), accounts) for size in await _sizes(stage)]
     of_account = [size for size in sizes if size.table not in SHARED and size.bytes + size.index_bytes]
     total = sum(size.bytes + size.index_bytes for size in of_account) / MB
@@ -78,6 +83,13 @@ def _grown(size: Size, before: Size | None, accounts: int) -> Size:
         (size.bytes - was.bytes) // share,
         (size.index_bytes - was.index_bytes) // share,
     )
+
+
+async def _vacuum(stage: Stage) -> None:
+    """What autovacuum does. No transaction may be open, so this is none of ours."""
+    superuser = embedded.conninfo(stage.app.settings, user=embedded.SUPERUSER)
+    async with await AsyncConnection.connect(superuser, autocommit=True) as connection:
+        await connection.execute("VACUUM")
 
 
 async def _sizes(stage: Stage) -> list[Size]:

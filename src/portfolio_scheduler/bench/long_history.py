@@ -81,7 +81,7 @@ async def _histories(accounts: int, days: int) -> AsyncIterator[tuple[App, list[
             account_ids = await new_accounts(app, accounts)
             hand = Hand(app)
             await hand.claim(account_ids, "first")
-            await hand.apply()
+            await hand.apply("first")
             for account_id in account_ids:
                 async with transaction(app.pool) as tx:
                     facts = await _repeat(tx, account_id, days - 1)

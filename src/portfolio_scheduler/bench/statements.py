@@ -7,28 +7,30 @@ from datetime import date, datetime
 from decimal import Decimal
 from hashlib import sha256
 
+import msgspec
 from msgspec.structs import replace
 
 from portfolio_scheduler.clock import ist
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.records import (
+    OK,
+    Answer,
+    Fetched,
     Fill,
     Holding,
     Margin,
     Order,
-    Outcome,
     Owner,
     Position,
     Price,
-    SectionResult,
     Statement,
 )
 
 DAY = date(2026, 4, 20)
 HOLDINGS, POSITIONS, ORDERS, FILLED = 50, 10, 100, 75
 SEGMENTS = ("CASH",)
-SECTIONS = ("owner", "holdings", "positions:CASH", "orders:CASH", "fills", "margin", "prices")
-OK = SectionResult(outcome=Outcome.OK)
+BOOK = ("owner", "holdings", "positions:CASH", "orders:CASH", "margin")
+SECTIONS = (*BOOK, "fills", "prices")
 
 
 def _digest(what: str) -> bytes:
@@ -155,6 +157,24 @@ def changed(at: datetime | None = None) -> Statement:
 def unchanged() -> Statement:
     """What `changed` said, read once more."""
     return replace(changed(ist(DAY, 16, 10)), fills=())
+
+
+def answers_of(statement: Statement) -> Fetched:
+    """The answers that said this, so far as it matters: the same for the same content."""
+    said = (statement.owner, statement.holdings, statement.positions, statement.orders, statement.margin)
+    answers = [
+        Answer(
+            call=section,
+            section=section,
+            request=f"/{section}",
+            status=200,
+            body=body,
+            digest=sha256(body).digest(),
+            fetched_at=statement.observed_at,
+        )
+        for section, body in zip(BOOK, map(msgspec.json.encode, said), strict=True)
+    ]
+    return Fetched(answers=tuple(answers), sections=dict.fromkeys(BOOK, OK))
 
 
 def _statement(orders: list[Order], at: datetime, *, already_filled: int = 0) -> Statement:

@@ -4,7 +4,8 @@ At most one batch per account is open, by a unique index. A claim raises the acc
 lost its batch can no longer write. Leases use the database's clock.
 """
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -149,29 +150,74 @@ async def beat(tx: Tx, claim: Claim) -> None:
         raise Fenced
 
 
-async def save_answers(
-    tx: Tx, claim: Claim, fetched: Fetched, observed_at: datetime, trading_on: date, standing: str
-) -> None:
-    """Which raw answers this batch read when, in their order, and how each section was fetched: all a replay needs."""
-    listed = [
-        {
-            "call": answer.call,
-            "section": answer.section,
-            "request": answer.request,
-            "status": answer.status,
-            "digest": answer.digest.hex(),
-            "fetched_at": answer.fetched_at,
+class KeptAnswer(Struct, frozen=True, kw_only=True):
+    """A raw answer without its body, which is kept as the payload of that number."""
+
+    call: str
+    section: str
+    request: str
+    status: int
+    payload: int  # its seq
+    fetched_at: datetime
+
+
+class KeptReading(Struct, frozen=True, kw_only=True):
+    """What a batch read, in the order of the answers, and how each section was fetched: all a replay needs."""
+
+    answers: list[KeptAnswer]
+    sections: dict[str, SectionResult]
+
+    def packed(self) -> bytes:
+        return zlib.compress(document([{"answers": self.answers, "sections": plain(self.sections)}]).encode()[1:-1])
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> "KeptReading":
+        return _reading(zlib.decompress(packed))
+
+
+_reading = msgspec.json.Decoder(KeptReading).decode
+
+
+def plain(sections: Mapping[str, SectionResult]) -> dict[str, dict[str, str]]:
+    """The outcome of each section; an error, a reason and a digest only where there is one."""
+    told = {}
+    for name, result in sections.items():
+        said = {"outcome": result.outcome.value} | {
+            word: getattr(result, word) for word in ("error", "reason", "digest")
         }
+        told[name] = {word: value for word, value in said.items() if value is not None}
+    return told
+
+
+async def save_reading(
+    tx: Tx,
+    claim: Claim,
+    fetched: Fetched,
+    payloads: Mapping[bytes, int],
+    *,
+    observed_at: datetime,
+    trading_on: date,
+    standing: str,
+) -> None:
+    """Which raw answers this batch read when; `payloads` are the numbers under which they are kept."""
+    answers = [
+        KeptAnswer(
+            call=answer.call,
+            section=answer.section,
+            request=answer.request,
+            status=answer.status,
+            payload=payloads[answer.digest],
+            fetched_at=answer.fetched_at,
+        )
         for answer in fetched.answers
     ]
     await tx.execute(
         """
-        UPDATE sync_batches SET answers = %s::jsonb, fetched = %s, observed_at = %s, trading_on = %s, standing = %s
+        UPDATE sync_batches SET reading = %s, observed_at = %s, trading_on = %s, standing = %s
         WHERE account_id = %s AND id = %s AND fence = %s
         """,
         (
-            document(listed),
-            Jsonb(fetched.sections, dumps=_json),
+            KeptReading(answers=answers, sections=fetched.sections).packed() if answers else None,
             observed_at,
             trading_on,
             standing,
@@ -195,6 +241,7 @@ class Result(Struct, frozen=True, kw_only=True):
     standing: str | None = None
     error_class: str | None = None
     error_text: str | None = None
+    fingerprint: bytes | None = None  # of what was asked first; None when it must not be taken for a repetition
 
 
 async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_slot: bool = True) -> None:
@@ -208,7 +255,7 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_sl
             sections = %(sections)s, counts = %(counts)s, flags = %(flags)s, margin = %(margin)s,
             observed_at = coalesce(%(observed_at)s, observed_at), trading_on = coalesce(%(trading_on)s, trading_on),
             standing = coalesce(%(standing)s, standing),
-            error_class = %(error_class)s, error_text = %(error_text)s,
+            error_class = %(error_class)s, error_text = %(error_text)s, fingerprint = %(fingerprint)s,
             slot_at = CASE WHEN %(keep_slot)s THEN slot_at END
         WHERE account_id = %(account)s AND id = %(id)s AND fence = %(fence)s AND status = 'running'
         """,
@@ -218,8 +265,8 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_sl
             "fence": claim.fence,
             "now": now,
             "status": result.status,
-            "sections": Jsonb(result.sections, dumps=_json),
-            "counts": Jsonb(result.counts),
+            "sections": Jsonb(plain(result.sections)),
+            "counts": Jsonb({what: count for what, count in result.counts.items() if count}),
             "flags": Jsonb(result.flags),
             "margin": Jsonb(result.margin, dumps=_json) if result.margin else None,
             "observed_at": result.observed_at,
@@ -227,11 +274,48 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_sl
             "standing": result.standing,
             "error_class": result.error_class,
             "error_text": result.error_text,
+            "fingerprint": result.fingerprint,
             "keep_slot": keep_slot,
         },
     )
     if cursor.rowcount != 1:
         raise Fenced
+
+
+class Repeated(Struct, frozen=True, kw_only=True):
+    """A finished batch that said all there is to say of its day."""
+
+    id: UUID
+    margin: Margin | None
+
+
+async def repeated(
+    tx: Tx, claim: Claim, trading_on: date, fingerprint: bytes, sections: Mapping[str, SectionResult]
+) -> Repeated | None:
+    """The batch straight before this one, if it read the same of the same day, well and after the close, and left
+    nothing that a second look would settle. A replay or the owner's hand in between raises the fence by its own."""
+    cursor = await tx.execute(
+        """
+        SELECT id, margin FROM sync_batches b
+        WHERE account_id = %(account)s AND trading_on = %(day)s AND fence = %(fence)s - 1
+            AND fingerprint = %(fingerprint)s AND sections = %(sections)s
+            AND status = 'completed' AND standing = 'final' AND flags = '[]'
+            AND NOT EXISTS (SELECT FROM rereadings r WHERE r.account_id = b.account_id AND r.batch_id = b.id)
+            AND NOT EXISTS (SELECT FROM open_findings f
+                WHERE f.account_id = b.account_id AND f.kind IN ('SUSPECT', 'MISSING', 'DISCREPANCY'))
+        """,
+        {
+            "account": claim.account_id,
+            "day": trading_on,
+            "fence": claim.fence,
+            "fingerprint": fingerprint,
+            "sections": Jsonb(plain(sections)),
+        },
+    )
+    row = await cursor.fetchone()
+    return (
+        Repeated(id=row[0], margin=msgspec.convert(row[1], Margin, strict=False) if row[1] else None) if row else None
+    )
 
 
 async def is_finished(tx: Tx, claim: Claim) -> bool:
@@ -287,17 +371,6 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date, *, until_on: date
     )
 
 
-class KeptAnswer(Struct, frozen=True, kw_only=True):
-    """A raw answer without its body, which is kept under its digest."""
-
-    call: str
-    section: str
-    request: str
-    status: int
-    digest: str  # hex
-    fetched_at: datetime
-
-
 class Kept(Struct, frozen=True, kw_only=True):
     """A finished batch with all that a replay needs of it, and what it read as it is understood now."""
 
@@ -306,15 +379,14 @@ class Kept(Struct, frozen=True, kw_only=True):
     observed_at: datetime | None  # None when it got no answers
     trading_on: date | None
     standing: str | None
-    answers: list[KeptAnswer]
-    fetched: dict[str, SectionResult] | None
+    reading: bytes | None  # packed
     sections: dict[str, SectionResult]
     flags: tuple[str, ...]
     margin: Margin | None
 
     @property
     def can_be_replayed(self) -> bool:
-        return self.fetched is not None and self.observed_at is not None and bool(self.answers)
+        return self.reading is not None and self.observed_at is not None
 
 
 _kept = msgspec.json.Decoder(list[Kept])
@@ -326,9 +398,9 @@ async def kept(tx: Tx, account_id: UUID) -> list[Kept]:
         tx,
         """
         SELECT coalesce(json_agg(json_build_object('id', e.id, 'status', e.status, 'observed_at', e.observed_at,
-            'trading_on', e.trading_on, 'standing', e.standing, 'answers', b.answers, 'fetched', b.fetched,
-            'sections', e.sections, 'flags', e.flags, 'margin', e.margin) ORDER BY b.fence, b.finished_at, b.id),
-            '[]')::text
+            'trading_on', e.trading_on, 'standing', e.standing, 'sections', e.sections, 'flags', e.flags,
+            'reading', translate(encode(b.reading, 'base64'), chr(10), ''), 'margin', e.margin)
+            ORDER BY b.fence, b.finished_at, b.id), '[]')::text
         FROM effective_batches e JOIN sync_batches b ON b.id = e.id
         WHERE e.account_id = %(account)s AND e.finished_at IS NOT NULL
         """,

@@ -261,28 +261,28 @@ INSERTS: dict[type, str] = {
 
 
 _KEEP = """
-INSERT INTO broker_payloads (account_id, seq, batch_id, observed_at, payload_digest, digest, call, size, body)
-SELECT %s, n.seq, %s, n.at, n.digest, n.digest, n.call, n.size, n.body
+INSERT INTO broker_payloads (account_id, seq, batch_id, observed_at, payload_digest, call, size, body)
+SELECT %s, n.seq, %s, n.at, n.digest, n.call, n.size, n.body
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::bytea[], %s::text[], %s::int[], %s::bytea[])
     AS n (seq, at, digest, call, size, body)
 """
 
 
-async def keep_payloads(tx: Tx, head: Head, batch_id: UUID, answers: Sequence[Answer]) -> int:
-    """Keep each raw answer that this account has not had before, byte for byte. Returns how many were new."""
+async def keep_payloads(tx: Tx, head: Head, batch_id: UUID, answers: Sequence[Answer]) -> dict[bytes, int]:
+    """Keep each raw answer that this account has not had before, byte for byte. Returns the number of each."""
     unique = {answer.digest: answer for answer in answers}
     cursor = await tx.execute(
-        "SELECT digest FROM broker_payloads WHERE account_id = %s AND digest = ANY(%s)",
+        "SELECT payload_digest, seq FROM broker_payloads WHERE account_id = %s AND payload_digest = ANY(%s)",
         (head.account_id, list(unique)),
     )
-    for (digest,) in await cursor.fetchall():
-        del unique[bytes(digest)]
-    new = list(unique.values())
+    numbers = {bytes(digest): seq for digest, seq in await cursor.fetchall()}
+    new = [answer for digest, answer in unique.items() if digest not in numbers]
     if new:
+        numbers |= {answer.digest: head.seq + n for n, answer in enumerate(new, start=1)}
         parameters = (
             head.account_id,
             batch_id,
-            list(range(head.seq + 1, head.seq + 1 + len(new))),
+            [numbers[answer.digest] for answer in new],
             [answer.fetched_at for answer in new],
             [answer.digest for answer in new],
             [answer.call for answer in new],
@@ -290,7 +290,7 @@ async def keep_payloads(tx: Tx, head: Head, batch_id: UUID, answers: Sequence[An
             [zlib.compress(answer.body, 6) for answer in new],
         )
         await write(tx, [Write(_KEEP, parameters), *_moved(head, len(new))])
-    return len(new)
+    return numbers
 
 
 _UNION = {
@@ -347,21 +347,28 @@ def folded(recorded: Sequence[Recorded], state: State) -> State:
     return fold(state, ((one.seq, one.change) for one in recorded))
 
 
-async def load_payloads(tx: Tx, account_id: UUID, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The raw answers kept under these digests. One that is gone or is no longer what it was is left out."""
+class Payload(Struct, frozen=True):
+    """A raw answer's body as it was kept."""
+
+    digest: bytes
+    body: bytes
+
+
+async def load_payloads(tx: Tx, account_id: UUID, numbers: Sequence[int]) -> dict[int, Payload]:
+    """The raw answers kept under these numbers. One that is gone or is no longer what it was is left out."""
     cursor = await tx.execute(
-        "SELECT digest, body FROM broker_payloads WHERE account_id = %s AND digest = ANY(%s)",
-        (account_id, list(set(digests))),
+        "SELECT seq, payload_digest, body FROM broker_payloads WHERE account_id = %s AND seq = ANY(%s)",
+        (account_id, list(set(numbers))),
     )
-    bodies = {}
-    for digest, packed in await cursor.fetchall():
+    payloads = {}
+    for seq, digest, packed in await cursor.fetchall():
         try:
             body = zlib.decompress(packed)
         except zlib.error:
             continue
         if hashlib.sha256(body).digest() == digest:
-            bodies[bytes(digest)] = body
-    return bodies
+            payloads[seq] = Payload(bytes(digest), body)
+    return payloads
 
 
 async def last_sights(tx: Tx, account_id: UUID, order_ids: Sequence[str]) -> dict[tuple[str, ...], int]:

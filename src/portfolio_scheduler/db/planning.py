@@ -163,12 +163,11 @@ _ENDED_BADLY: LiteralString = """
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(section), '{}') AS sections FROM (
             SELECT s.key AS section FROM (
-                SELECT sections, answers FROM sync_batches WHERE account_id = a.id AND trigger <> 'replay'
+                SELECT sections FROM sync_batches WHERE account_id = a.id AND trigger <> 'replay'
                 ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(same)s) b, jsonb_each(b.sections) s
             WHERE s.value ->> 'error' = 'BrokerAnswerUnknown'
-            GROUP BY s.key HAVING count(*) = %(same)s AND count(DISTINCT (
-                SELECT string_agg(x ->> 'digest', ' ') FROM jsonb_array_elements(b.answers) x
-                WHERE x ->> 'section' IN (s.key, split_part(s.key, ':', 1)))) = 1) same) repeated
+            GROUP BY s.key
+            HAVING count(s.value ->> 'digest') = %(same)s AND count(DISTINCT s.value ->> 'digest') = 1) same) repeated
     CROSS JOIN LATERAL (
         SELECT array_agg(key ORDER BY key) FILTER (
                    WHERE (value ->> 'error' <> ALL(%(never)s) OR value ->> 'error' IS NULL)

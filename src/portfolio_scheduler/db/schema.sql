@@ -846,14 +846,13 @@ CREATE TABLE public.broker_payloads (
     seq bigint NOT NULL,
     batch_id uuid NOT NULL,
     observed_at timestamp with time zone NOT NULL,
-    payload_digest bytea,
+    payload_digest bytea NOT NULL,
     corrects_seq bigint,
-    digest bytea NOT NULL,
     call text NOT NULL,
     size integer NOT NULL,
     body bytea NOT NULL,
     CONSTRAINT broker_payloads_check CHECK ((corrects_seq < seq)),
-    CONSTRAINT broker_payloads_digest_check CHECK ((length(digest) = 32)),
+    CONSTRAINT broker_payloads_payload_digest_check CHECK ((length(payload_digest) = 32)),
     CONSTRAINT broker_payloads_seq_check CHECK ((seq > 0)),
     CONSTRAINT broker_payloads_size_check CHECK ((size >= 0))
 );
@@ -984,13 +983,13 @@ CREATE TABLE public.sync_batches (
     trading_on date,
     standing text,
     sections jsonb DEFAULT '{}'::jsonb NOT NULL,
-    answers jsonb DEFAULT '[]'::jsonb NOT NULL,
     counts jsonb DEFAULT '{}'::jsonb NOT NULL,
     flags jsonb DEFAULT '[]'::jsonb NOT NULL,
     margin jsonb,
     error_class text,
     error_text text,
-    fetched jsonb,
+    reading bytea,
+    fingerprint bytea,
     CONSTRAINT sync_batches_check CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
     CONSTRAINT sync_batches_standing_check CHECK ((standing = ANY (ARRAY['provisional'::text, 'final'::text, 'late'::text]))),
     CONSTRAINT sync_batches_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'partial'::text, 'failed'::text]))),
@@ -1029,17 +1028,17 @@ COMMENT ON COLUMN public.sync_batches.standing IS 'observed before the close (pr
 
 
 --
--- Name: COLUMN sync_batches.answers; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+-- Name: COLUMN sync_batches.reading; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON COLUMN public.sync_batches.answers IS 'the raw answers read, in order: call, section, request, status, digest, fetched_at';
+COMMENT ON COLUMN public.sync_batches.reading IS 'zlib of JSON: the raw answers in their order (call, section, request, status, payload: its seq, fetched_at), and the outcome of each section when it was fetched';
 
 
 --
--- Name: COLUMN sync_batches.fetched; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+-- Name: COLUMN sync_batches.fingerprint; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON COLUMN public.sync_batches.fetched IS 'the outcome of each section when it was fetched, before it was parsed and compared';
+COMMENT ON COLUMN public.sync_batches.fingerprint IS 'SHA-256 of what the answers to the first questions said: the same again is the same statement';
 
 
 --
@@ -1693,7 +1692,6 @@ CREATE TABLE public.order_quantity_changes (
     trigger_price_after public.amount,
     average_fill_price_after public.amount,
     details jsonb NOT NULL,
-    CONSTRAINT order_quantity_changes_change_type_check CHECK ((change_type = ANY (ARRAY['ORDER_PLACED'::text, 'QUANTITY_ADDED'::text, 'QUANTITY_REMOVED'::text, 'ORDER_MODIFIED'::text, 'ORDER_CANCELLED'::text, 'STATUS_CHANGED'::text, 'REGRESSED'::text]))),
     CONSTRAINT order_quantity_changes_check CHECK ((corrects_seq < seq)),
     CONSTRAINT order_quantity_changes_seq_check CHECK ((seq > 0))
 );
@@ -1705,7 +1703,7 @@ ALTER TABLE public.order_quantity_changes OWNER TO portfolio_scheduler;
 -- Name: TABLE order_quantity_changes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON TABLE public.order_quantity_changes IS 'fact: the trail of each order: placed, filled, modified, cancelled, regressed';
+COMMENT ON TABLE public.order_quantity_changes IS 'fact: the trail of each order after its first sight: filled, modified, cancelled, regressed';
 
 
 --
@@ -2669,6 +2667,14 @@ ALTER TABLE ONLY public.order_history
 
 
 --
+-- Name: order_quantity_changes order_quantity_changes_change_type_check; Type: CHECK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.order_quantity_changes
+    ADD CONSTRAINT order_quantity_changes_change_type_check CHECK ((change_type = ANY (ARRAY['QUANTITY_ADDED'::text, 'QUANTITY_REMOVED'::text, 'ORDER_MODIFIED'::text, 'ORDER_CANCELLED'::text, 'STATUS_CHANGED'::text, 'REGRESSED'::text]))) NOT VALID;
+
+
+--
 -- Name: order_quantity_changes order_quantity_changes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2813,7 +2819,7 @@ CREATE UNIQUE INDEX broker_accounts_ucc ON public.broker_accounts USING btree (u
 -- Name: broker_payloads_digest; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE UNIQUE INDEX broker_payloads_digest ON public.broker_payloads USING btree (account_id, digest);
+CREATE UNIQUE INDEX broker_payloads_digest ON public.broker_payloads USING btree (account_id, payload_digest);
 
 
 --
@@ -2841,7 +2847,7 @@ CREATE INDEX holding_changes_day ON public.holding_changes USING btree (account_
 -- Name: holding_changes_line; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE INDEX holding_changes_line ON public.holding_changes USING btree (account_id, isin, seq);
+CREATE INDEX holding_changes_line ON public.holding_changes USING btree (account_id, isin);
 
 
 --
@@ -2929,24 +2935,31 @@ CREATE UNIQUE INDEX order_history_once ON public.order_history USING btree (acco
 
 
 --
+-- Name: order_history_symbol; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX order_history_symbol ON public.order_history USING btree (account_id, trading_symbol);
+
+
+--
 -- Name: order_quantity_changes_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE INDEX order_quantity_changes_day ON public.order_quantity_changes USING btree (account_id, trading_on, seq);
+CREATE INDEX order_quantity_changes_day ON public.order_quantity_changes USING btree (account_id, trading_on);
 
 
 --
 -- Name: order_quantity_changes_symbol; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE INDEX order_quantity_changes_symbol ON public.order_quantity_changes USING btree (account_id, trading_symbol, seq);
+CREATE INDEX order_quantity_changes_symbol ON public.order_quantity_changes USING btree (account_id, trading_symbol);
 
 
 --
 -- Name: order_quantity_changes_trail; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE INDEX order_quantity_changes_trail ON public.order_quantity_changes USING btree (account_id, broker_order_id, seq);
+CREATE INDEX order_quantity_changes_trail ON public.order_quantity_changes USING btree (account_id, broker_order_id);
 
 
 --
@@ -2967,7 +2980,7 @@ CREATE INDEX position_changes_day ON public.position_changes USING btree (accoun
 -- Name: position_changes_line; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE INDEX position_changes_line ON public.position_changes USING btree (account_id, segment, exchange, trading_symbol, product, seq);
+CREATE INDEX position_changes_line ON public.position_changes USING btree (account_id, segment, exchange, trading_symbol, product);
 
 
 --
@@ -3335,14 +3348,6 @@ ALTER TABLE ONLY public.broker_payloads
 
 
 --
--- Name: current_orders current_orders_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
---
-
-ALTER TABLE ONLY public.current_orders
-    ADD CONSTRAINT current_orders_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
-
-
---
 -- Name: holding_changes holding_changes_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3372,14 +3377,6 @@ ALTER TABLE ONLY public.login_probes
 
 ALTER TABLE ONLY public.notices
     ADD CONSTRAINT notices_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
-
-
---
--- Name: open_findings open_findings_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
---
-
-ALTER TABLE ONLY public.open_findings
-    ADD CONSTRAINT open_findings_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
 
 
 --
@@ -3444,22 +3441,6 @@ ALTER TABLE ONLY public.procrastinate_jobs
 
 ALTER TABLE ONLY public.procrastinate_periodic_defers
     ADD CONSTRAINT procrastinate_periodic_defers_job_id_fkey FOREIGN KEY (job_id) REFERENCES public.procrastinate_jobs(id);
-
-
---
--- Name: real_holdings real_holdings_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
---
-
-ALTER TABLE ONLY public.real_holdings
-    ADD CONSTRAINT real_holdings_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
-
-
---
--- Name: real_positions real_positions_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
---
-
-ALTER TABLE ONLY public.real_positions
-    ADD CONSTRAINT real_positions_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.broker_accounts(id);
 
 
 --

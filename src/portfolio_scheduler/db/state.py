@@ -16,6 +16,7 @@ from portfolio_scheduler.domain.records import Fill
 
 
 class _Loaded(msgspec.Struct):
+    seq: int | None
     orders: list[KnownOrder] | None
     fills: list[Fill] | None
     holdings: list[KnownHolding] | None
@@ -28,6 +29,7 @@ _decoder = msgspec.json.Decoder(_Loaded)
 # One round trip: five small reads by primary key or day, each as the records that `diff` works on.
 _LOAD = """
 SELECT json_build_object(
+  'seq', (SELECT seq FROM account_heads WHERE account_id = %(account)s),
   'orders', (SELECT json_agg(json_build_object('order', to_json(o), 'listed_on', o.listed_on, 'first_seq', o.first_seq,
         'last_seq', o.last_seq, 'fills_quantity', o.fills_quantity, 'fills_value', o.fills_value,
         'regressed', CASE WHEN o.regressed_status IS NOT NULL
@@ -47,6 +49,13 @@ SELECT json_build_object(
 """
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """A state as it stands after the fact of that number; it holds as long as the account's head has not moved."""
+
+    seq: int
+    state: State
+
+
 async def load(
     tx: Tx, account_id: UUID, order_ids: Collection[str], trading_on: date, fills_of: Collection[str] | None = None
 ) -> State:
@@ -54,6 +63,13 @@ async def load(
 
     `fills_of` are the orders whose executions the statement brings; None means all of them.
     """
+    return (await load_standing(tx, account_id, order_ids, trading_on, fills_of)).state
+
+
+async def load_standing(
+    tx: Tx, account_id: UUID, order_ids: Collection[str], trading_on: date, fills_of: Collection[str] | None = None
+) -> Standing:
+    """The same, with the number of the fact after which it stands so."""
     loaded = await read(
         tx,
         _LOAD,
@@ -65,13 +81,14 @@ async def load(
         },
         _decoder,
     )
-    return State(
+    state = State(
         orders={known.order.broker_order_id: known for known in loaded.orders or ()},
         fills={(fill.broker_order_id, fill.broker_trade_id): fill for fill in loaded.fills or ()},
         holdings={known.holding.isin: known for known in loaded.holdings or ()},
         positions={known.position.key: known for known in loaded.positions or ()},
         findings={finding.event.finding: finding for finding in loaded.findings or ()},
     )
+    return Standing(loaded.seq or 0, state)
 
 
 _ORDERS = upsert(

@@ -12,7 +12,6 @@ from portfolio_scheduler.domain.changes import (
     ADDED,
     CANCELLED,
     MODIFIED,
-    PLACED,
     REGRESSED,
     REMOVED,
     STATUS,
@@ -152,10 +151,12 @@ def _is_another(state: State, order: Order) -> bool:
 
 
 def first_steps(order: Order, trading_on: date) -> Iterator[OrderChange]:
-    """An order seen for the first time: placed, then its fill if any, then its cancellation if it came to that."""
-    unfilled = replace(order, filled_quantity=ZERO, average_fill_price=None) if order.filled_quantity else order
-    yield _change(PLACED, None, unfilled, trading_on)
+    """What an order had been through when it was first seen: its fill if any, its cancellation if it came to that.
+
+    That it was placed is what `OrderSeen` itself says: one fact, not two.
+    """
     if order.filled_quantity:
+        unfilled = replace(order, filled_quantity=ZERO, average_fill_price=None)
         yield _fill_change(unfilled, order, trading_on)
     if order.status == "CANCELLED":
         yield replace(_change(CANCELLED, order, order, trading_on), status_before=None)
@@ -236,7 +237,7 @@ def _fill_change(before: Order, after: Order, trading_on: date) -> OrderChange:
     return replace(change, quantity_delta=delta if buys else -delta)
 
 
-def _change(change_type: str, before: Order | None, after: Order, trading_on: date) -> OrderChange:
+def _change(change_type: str, before: Order, after: Order, trading_on: date) -> OrderChange:
     return OrderChange(
         broker_order_id=after.broker_order_id,
         change_type=change_type,
@@ -246,18 +247,18 @@ def _change(change_type: str, before: Order | None, after: Order, trading_on: da
         trading_symbol=after.trading_symbol,
         side=after.side,
         quantity_delta=ZERO,
-        status_before=before.status if before else None,
+        status_before=before.status,
         status_after=after.status,
-        quantity_before=before.quantity if before else None,
+        quantity_before=before.quantity,
         quantity_after=after.quantity,
-        filled_before=before.filled_quantity if before else None,
+        filled_before=before.filled_quantity,
         filled_after=after.filled_quantity,
-        price_before=before.price if before else None,
+        price_before=before.price,
         price_after=after.price,
-        trigger_price_before=before.trigger_price if before else None,
+        trigger_price_before=before.trigger_price,
         trigger_price_after=after.trigger_price,
         average_fill_price_after=after.average_fill_price,
-        details=_details(before, after) if before else OrderDetails(),
+        details=_details(before, after),
     )
 
 

@@ -4,6 +4,7 @@ Quantities are units, prices and amounts rupees, both `Decimal`. `_at` is an awa
 Words that we do not know (a status, a segment) are kept verbatim and named in `flags` as "field:word".
 """
 
+import hashlib
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
@@ -240,6 +241,10 @@ class SectionResult(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     error: str | None = None  # the class of the error, e.g. "BrokerUnavailable"
     reason: str | None = None  # one sentence
+    digest: str | None = None  # of the answer that nobody understood, to see whether it is the same again
+
+
+OK = SectionResult(outcome=Outcome.OK)
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -259,6 +264,13 @@ class Fetched(Struct, frozen=True, kw_only=True):
 
     answers: tuple[Answer, ...] = ()
     sections: dict[str, SectionResult] = {}
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The same for the same bytes in answer to the same questions, with the same outcome; whenever it was."""
+        said = sorted((a.section, a.request, str(a.status), a.digest.hex()) for a in self.answers)
+        ended = sorted((name, result.outcome.value) for name, result in self.sections.items())
+        return hashlib.sha256(repr((said, ended)).encode()).digest()
 
 
 class Statement(Struct, frozen=True, kw_only=True):
@@ -282,6 +294,7 @@ class Statement(Struct, frozen=True, kw_only=True):
     digests: dict[str, bytes] = {}
     flags: tuple[str, ...] = ()  # unknown words and odd records, as "section:field:word"
     quarantined: tuple[dict[str, str], ...] = ()  # records that could not be used, each with its reason
+    fingerprint: bytes | None = None  # of the answers to what was asked first
 
     def joined(self, other: "Statement") -> "Statement":
         """Two statements of the same moment, each about sections of its own, as one."""

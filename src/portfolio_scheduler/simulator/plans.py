@@ -290,8 +290,13 @@ def found_load(account: Account, on: date, load: Load) -> None:
 
 def add_contracts(account: Account, on: date, count: int) -> None:
     """Long positions carried in from the day before, the farthest series first so that they live long."""
-    for contract in account.instruments.contracts.longest_lived(on)[:count]:
-        key = PositionKey("FNO", "NSE", contract.symbol, "NRML")
+    keys = [
+        PositionKey("FNO", "NSE", contract.symbol, "NRML")
+        for contract in account.instruments.contracts.longest_lived(on)
+    ]
+    new = [key for key in keys if key not in account.positions][: max(count, 0)]
+    for contract, key in ((account.instruments.contracts.find(key.symbol), key) for key in new):
+        assert contract is not None
         price = account.price(contract_ticket(contract.symbol, "BUY", contract.lot), wall_at(on, 9))
         account.positions[key] = Position(
             key=key, isin="", carried=contract.lot, carried_price=price, quantity=contract.lot, entry_price=price
@@ -299,9 +304,12 @@ def add_contracts(account: Account, on: date, count: int) -> None:
 
 
 def plan_load(account: Account, on: date, load: Load) -> None:
-    """Orders spread over the session in shares that are held; the first of them are executed at once."""
+    """As many positions as ever, and orders spread over the session in shares that are held. The first of these are
+    executed at once."""
     holdings = list(account.holdings.values()) or [Holding(isin="INE002A01018", symbol="RELIANCE", free=0)]
     day = Day(account, on)
+    carried = sum(1 for key in account.positions if key.segment == "FNO")
+    add_contracts(account, on, load.positions - carried)  # in the place of those that have expired
     for number in range(load.orders):
         at = wall_at(on, 9, 20) + number * 20_000 // load.orders
         holding = holdings[number % len(holdings)]

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from portfolio_scheduler.app import App
 from portfolio_scheduler.db import accounts, batches, corporate_actions, ledger, prices, snapshots
 from portfolio_scheduler.db.accounts import Account
-from portfolio_scheduler.db.batches import Claim, Kept, Result
+from portfolio_scheduler.db.batches import Claim, Kept, KeptReading, Result
 from portfolio_scheduler.db.ledger import Batch, Entry, Head, Recorded, Rereading
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.db.rebuilding import rebuild
@@ -197,14 +197,15 @@ async def _understand(
         if kept.sections:
             found.skipped.append(f"batch {kept.id}: it kept too little to be read again")
         return None
-    assert kept.fetched is not None
+    assert kept.reading is not None
     assert kept.observed_at is not None
     assert kept.trading_on is not None
     assert kept.standing is not None
+    reading = KeptReading.unpacked(kept.reading)
     async with transaction(app.pool) as tx:
-        answers, gone = await _answers(tx, account.id, kept)
-    stand = _stand(gone, kept.fetched)
-    sections = kept.fetched | dict.fromkeys(stand, GONE)
+        answers, gone = await _answers(tx, account.id, reading)
+    stand = _stand(gone, reading.sections)
+    sections = reading.sections | dict.fromkeys(stand, GONE)
     if gone:
         found.skipped.append(f"batch {kept.id}: raw answers of {', '.join(sorted(gone))} are no longer kept")
     statement = app.brokers[account.broker].parse(answers, sections, kept.observed_at, kept.trading_on)
@@ -250,24 +251,23 @@ def _compared(kept: Kept, statement: Statement, facts: Sequence[Recorded], stand
     )
 
 
-async def _answers(tx: Tx, account_id: UUID, kept: Kept) -> tuple[list[Answer], set[str]]:
+async def _answers(tx: Tx, account_id: UUID, reading: KeptReading) -> tuple[list[Answer], set[str]]:
     """The kept answers of a batch, and the sections of those that are gone."""
-    wanted = [(one, bytes.fromhex(one.digest)) for one in kept.answers]
-    bodies = await ledger.load_payloads(tx, account_id, [digest for _, digest in wanted])
+    payloads = await ledger.load_payloads(tx, account_id, [one.payload for one in reading.answers])
     answers = [
         Answer(
             call=one.call,
             section=one.section,
             request=one.request,
             status=one.status,
-            body=bodies[digest],
-            digest=digest,
+            body=payloads[one.payload].body,
+            digest=payloads[one.payload].digest,
             fetched_at=one.fetched_at,
         )
-        for one, digest in wanted
-        if digest in bodies
+        for one in reading.answers
+        if one.payload in payloads
     ]
-    return answers, {one.section for one, digest in wanted if digest not in bodies}
+    return answers, {one.section for one in reading.answers if one.payload not in payloads}
 
 
 def _stand(gone: set[str], fetched: dict[str, SectionResult]) -> set[str]:

@@ -24,8 +24,9 @@ from portfolio_scheduler.brokers.broker import AccessToken, Broker, BrokerSessio
 from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db import accounts, batches, corporate_actions, gaps, ledger, prices, snapshots, state
 from portfolio_scheduler.db.accounts import Account
-from portfolio_scheduler.db.batches import Claim, Readings, Result
+from portfolio_scheduler.db.batches import Claim, Readings, Repeated, Result
 from portfolio_scheduler.db.pool import Tx, is_worth_retrying, transaction
+from portfolio_scheduler.db.state import Standing
 from portfolio_scheduler.domain.changes import (
     Difference,
     Event,
@@ -64,13 +65,14 @@ from portfolio_scheduler.errors import (
 )
 from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
+from portfolio_scheduler.sync import repetition
 from portfolio_scheduler.sync.dating import Dated, clock_advice, dated, standing_at
 from portfolio_scheduler.sync.gaps import mark_lost_days
 from portfolio_scheduler.sync.ownership import checked_open
+from portfolio_scheduler.sync.repetition import CLOSING_TOGETHER
 from portfolio_scheduler.sync.snapshot import take_snapshot
 
 ATTEMPTS = 6  # of a transaction, over some six seconds: a database restarts in less
-CLOSING_TOGETHER = frozenset({"CASH", "FNO"})  # segments whose session ends with the calendar's
 GOOD = frozenset({Outcome.OK, Outcome.NOT_ENTITLED})
 COUNTED: Mapping[type, str] = {
     OrderSeen: "orders",
@@ -155,12 +157,21 @@ async def run(app: App, account: Account, claim: Claim) -> Report:
         return _report(account, claim, result)
 
 
+class Asked(Struct, frozen=True, kw_only=True):
+    """What was said first, as it is understood, and what follows from it."""
+
+    said: Statement
+    known: Standing  # what was known of it then
+    unpriced: list[Instrument]
+    unfinished: list[Order]  # of earlier days, of which nobody knows the end
+
+
 class Gathered(Struct, frozen=True, kw_only=True):
     """What the network brought. What was read first is understood already: it decided what to ask last."""
 
-    said: Statement  # by the answers of the book
     book: Fetched
-    last: Fetched  # executions and prices
+    first: Asked | Repeated
+    last: Fetched = Fetched()  # executions and prices
 
     @property
     def whole(self) -> Fetched:
@@ -182,19 +193,24 @@ async def _sync(app: App, account: Account, claim: Claim) -> Result:
             return await fail(app, account, claim, error, when)
         finally:
             await _keep_token(app, account, session, token)
-    whole, last = gathered.whole, gathered.last
+    if isinstance(gathered.first, Repeated):
+        return await repeat(app, claim, gathered.book, when, gathered.first)
+    first, whole, last = gathered.first, gathered.whole, gathered.last
     now = app.clock.now()
     rolled = ist_date(now) > ist_date(began_at)  # read across midnight: its lists may be the new day's
     if rolled:
         when = dated(app, now, when.offset)
-    await _keep(app, claim, whole, when.observed_at, when.trading_on)
+    kept = await _keep(app, claim, whole, when.observed_at, when.trading_on)
+    known = None
     if rolled:
         statement = broker.parse(whole.answers, whole.sections, when.observed_at, when.trading_on)
     else:
-        statement = gathered.said.joined(broker.parse(last.answers, last.sections, when.observed_at, when.trading_on))
-    statement = msgspec.structs.replace(statement, flags=(*statement.flags, *when.flags))
+        known = kept.later(first.known)
+        statement = first.said.joined(broker.parse(last.answers, last.sections, when.observed_at, when.trading_on))
+    fingerprint = None if rolled else gathered.book.fingerprint
+    statement = msgspec.structs.replace(statement, flags=(*statement.flags, *when.flags), fingerprint=fingerprint)
     check_identity(account, statement)
-    return await apply(app, account, claim, statement, when.trading_on, keep_slot=not when.contradicted)
+    return await apply(app, account, claim, statement, when.trading_on, known, keep_slot=not when.contradicted)
 
 
 # ── gather: the network, no transaction open ────────────────────────────────────────────────────────────────────────
@@ -207,34 +223,38 @@ async def _fetch(
     book = await session.fetch_book(claim.wanted)
     failpoint("book_read")
     when = dated(app, began_at, session.clock_offset)
-    await _again(app, partial(mark_lost_days, app, account, claim, when.observed_at, when.trading_on))
     book = Fetched(answers=when.shifted(book.answers), sections=book.sections)
-    said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
-    known, wanted, unfinished = await _again(
-        app, partial(_asked_next, app, account, said, when.observed_at, when.trading_on)
-    )
-    earlier = await session.fetch_earlier(unfinished)
+    first = await _again(app, partial(_asked_next, app, account, claim, broker, book, when))
+    if isinstance(first, Repeated):
+        return Gathered(book=book, first=first), when
+    earlier = await session.fetch_earlier(first.unfinished)
     told = broker.parse(earlier.answers, {}, when.observed_at, when.trading_on).earlier
-    fills = await _fetch_last("fills", session.fetch_fills(_owed(said, known, told)))
-    priced = await _fetch_last("prices", session.fetch_prices(wanted))
+    fills = await _fetch_last("fills", session.fetch_fills(_owed(first.said, first.known.state, told)))
+    priced = await _fetch_last("prices", session.fetch_prices(first.unpriced))
     failpoint("all_read")
     answers = when.shifted(earlier.answers + fills.answers + priced.answers)
     last = Fetched(answers=answers, sections=fills.sections | priced.sections)
-    return Gathered(said=said, book=book, last=last), when
+    return Gathered(book=book, first=first, last=last), when
 
 
 async def _asked_next(
-    app: App, account: Account, said: Statement, observed_at: datetime, trading_on: date, tx: Tx
-) -> tuple[State, list[Instrument], list[Order]]:
-    """What we know, the instruments without a price, and the orders of earlier days of which nobody knows the end."""
+    app: App, account: Account, claim: Claim, broker: Broker, book: Fetched, when: Dated, tx: Tx
+) -> Asked | Repeated:
+    """What is known of what was said, and what to ask for next. Days that are lost are marked before."""
+    await mark_lost_days(app, account, claim, when.observed_at, when.trading_on, tx)
+    before = await repetition.repeated(tx, app, account, claim, book, when)
+    if before is not None:
+        return before
+    said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
     unfinished = [
         order
-        for order in await gaps.unfinished(tx, account.id, trading_on, said.order_ids)
+        for order in await gaps.unfinished(tx, account.id, when.trading_on, said.order_ids)
         if said.ok(f"orders:{order.segment}")  # else it may stand in the list that could not be read
     ]
     ids = [*said.order_ids, *(order.broker_order_id for order in unfinished)]
-    known = await state.load(tx, account.id, ids, trading_on, fills_of=())
-    return known, await _unpriced(app, tx, said, known, observed_at, trading_on), unfinished
+    known = await state.load_standing(tx, account.id, ids, when.trading_on, fills_of=())
+    unpriced = await _unpriced(app, tx, said, known.state, when.observed_at, when.trading_on)
+    return Asked(said=said, known=known, unpriced=unpriced, unfinished=unfinished)
 
 
 async def _fetch_last(section: str, fetching: Awaitable[Fetched]) -> Fetched:
@@ -265,7 +285,7 @@ async def _unpriced(
 
     The close is the cash market's, which derivatives share; what trades on into the evening is read every time.
     """
-    instruments = _instruments(said, known)
+    instruments = _instruments(said, known, trading_on)
     closes_at = app.calendar.closes_at(trading_on)
     if observed_at < closes_at:
         return sorted(instruments.values())
@@ -273,9 +293,11 @@ async def _unpriced(
     return sorted(i for key, i in instruments.items() if key not in have or i.segment not in CLOSING_TOGETHER)
 
 
-def _instruments(said: Statement, known: State) -> dict[str, Instrument]:
+def _instruments(said: Statement, known: State, trading_on: date) -> dict[str, Instrument]:
+    """What was said or, where nothing was, is known; positions of an earlier day count for nothing (rule 5)."""
     holdings = said.holdings if said.applies("holdings") else tuple(k.holding for k in known.holdings.values())
-    unread = [k.position for k in known.positions.values() if not said.applies(position_section(k.position))]
+    today = [known.position for known in known.positions.values() if known.trading_on == trading_on]
+    unread = [position for position in today if not said.applies(position_section(position))]
     instruments = {}
     for holding in holdings:
         exchange = "NSE" if not holding.exchanges or "NSE" in holding.exchanges else holding.exchanges[0]
@@ -337,18 +359,33 @@ async def _keep_token(app: App, account: Account, session: BrokerSession, before
             log.warning("token not kept", error=type(error).__name__)
 
 
-async def _keep(app: App, claim: Claim, fetched: Fetched, observed_at: datetime, trading_on: date) -> None:
+class Kept(Struct, frozen=True):
+    """Where the account's head stood before and after the raw answers were kept."""
+
+    before_seq: int
+    after_seq: int
+
+    def later(self, known: Standing) -> Standing | None:
+        """What was known before still stands if nobody has written in between: raw answers change no state."""
+        return Standing(self.after_seq, known.state) if known.seq == self.before_seq else None
+
+
+async def _keep(app: App, claim: Claim, fetched: Fetched, observed_at: datetime, trading_on: date) -> Kept:
     """The raw answers are facts before anybody has understood them."""
 
-    async def keep(tx: Tx) -> None:
+    async def keep(tx: Tx) -> Kept:
         head = await ledger.lock(tx, claim.account_id, claim.fence)
-        await ledger.keep_payloads(tx, head, claim.id, fetched.answers)
+        payloads = await ledger.keep_payloads(tx, head, claim.id, fetched.answers)
         standing = standing_at(app, observed_at, trading_on)
-        await batches.save_answers(tx, claim, fetched, observed_at, trading_on, standing)
+        await batches.save_reading(
+            tx, claim, fetched, payloads, observed_at=observed_at, trading_on=trading_on, standing=standing
+        )
         failpoint("keeping_answers")
+        return Kept(head.seq, max(head.seq, *payloads.values()) if payloads else head.seq)
 
-    await _again(app, keep)
+    kept = await _again(app, keep)
     failpoint("answers_kept")
+    return kept
 
 
 def check_identity(account: Account, statement: Statement) -> None:
@@ -378,18 +415,30 @@ def unidentified(result: SectionResult | None) -> BrokerError:
 
 
 async def apply(
-    app: App, account: Account, claim: Claim, statement: Statement, trading_on: date, *, keep_slot: bool = True
+    app: App,
+    account: Account,
+    claim: Claim,
+    statement: Statement,
+    trading_on: date,
+    known: Standing | None = None,
+    *,
+    keep_slot: bool = True,
 ) -> Result:
-    """Write all of it or nothing."""
-    written: list[Result] = []
+    """Write all of it or nothing. `known` saves reading again what has not changed since it was read."""
+    write = partial(_write, app, account, claim, statement, trading_on, known, keep_slot=keep_slot)
+    result = await _once(app, claim, write)
+    failpoint("applied")
+    return result
+
+
+async def repeat(app: App, claim: Claim, book: Fetched, when: Dated, before: Repeated) -> Result:
+    """The answers say what they said the last time: there is nothing to compare."""
 
     async def write(tx: Tx) -> Result:
-        if not (written and await batches.is_finished(tx, claim)):  # else only the answer to our commit was lost
-            written.append(await _write(app, tx, account, claim, statement, trading_on, keep_slot=keep_slot))
-        return written[-1]
+        return await repetition.finish(tx, app, claim, book, when, before)
 
-    result = await _again(app, write)
-    failpoint("applied")
+    result = await _once(app, claim, write)
+    failpoint("repeated")
     return result
 
 
@@ -411,14 +460,32 @@ async def _again(app: App, work: Callable[[Tx], Awaitable[T]]) -> T:
     raise AssertionError("unreachable")
 
 
+async def _once(app: App, claim: Claim, write: Callable[[Tx], Awaitable[Result]]) -> Result:
+    """Bring the batch to its end, once: when only the answer to our commit was lost, what was written is the result."""
+    written: list[Result] = []
+
+    async def work(tx: Tx) -> Result:
+        if not (written and await batches.is_finished(tx, claim)):
+            written.append(await write(tx))
+        return written[-1]
+
+    return await _again(app, work)
+
+
 async def _write(
-    app: App, tx: Tx, account: Account, claim: Claim, statement: Statement, trading_on: date, *, keep_slot: bool
+    app: App,
+    account: Account,
+    claim: Claim,
+    statement: Statement,
+    trading_on: date,
+    known_before: Standing | None,
+    tx: Tx,
+    *,
+    keep_slot: bool,
 ) -> Result:
     head = await ledger.lock(tx, account.id, claim.fence)
     failpoint("head_locked")
-    filled = {fill.broker_order_id for fill in statement.fills}
-    ids = filled | set(statement.order_ids)
-    known = await state.load(tx, account.id, ids, trading_on, fills_of=filled)
+    known = await _known(tx, head, statement, trading_on, known_before)
     read = await batches.readings(tx, account.id, trading_on)
     moment = await _moment(tx, account, statement, trading_on, read)
 
@@ -446,6 +513,18 @@ async def _write(
     await batches.finish(tx, claim, result, app.clock.now(), keep_slot=keep_slot)
     failpoint("batch_finished")
     return result
+
+
+async def _known(tx: Tx, head: ledger.Head, statement: Statement, trading_on: date, before: Standing | None) -> State:
+    """What the statement is compared with. What was read of it before serves again if nothing was written since, and
+    no executions are known of the orders that bring some."""
+    filled = {fill.broker_order_id for fill in statement.fills}
+    if before is not None and before.seq == head.seq:
+        executed = (before.state.orders.get(broker_order_id) for broker_order_id in filled)
+        if not any(known is not None and known.fills_quantity for known in executed):
+            return before.state
+    ids = filled | set(statement.order_ids)
+    return await state.load(tx, head.account_id, ids, trading_on, fills_of=filled)
 
 
 async def _moment(tx: Tx, account: Account, statement: Statement, trading_on: date, read: Readings) -> Moment:
@@ -505,6 +584,7 @@ def result_of(
         standing=standing,
         error_class=next((result.error for result in bad.values() if result.error), None),
         error_text=reasons or None,
+        fingerprint=statement.fingerprint,
     )
 
 

@@ -27,6 +27,7 @@ from portfolio_scheduler.clock import Clock
 from portfolio_scheduler.domain.instruments import Listing
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.records import (
+    OK,
     Answer,
     Fetched,
     Instrument,
@@ -163,9 +164,6 @@ class _Scan(Struct):
     def may_be_cut(self) -> bool:
         """One page, then the same again: either the list ends here, or the server does not know `page`."""
         return not self.ended_empty and self.pages == 1 and self.first_page >= LEAST_PAGE_CAP
-
-
-OK = SectionResult(outcome=Outcome.OK)
 
 
 def _ended(error: BrokerError) -> SectionResult:

@@ -342,11 +342,18 @@ def parse(
         fills=tuple(fills) if draft.applies("fills") else (),
         margin=margin if draft.applies("margin") else None,
         prices=tuple(prices) if draft.applies("prices") else (),
-        sections=draft.sections,
+        sections={name: _digested(result, draft.digests.get(name)) for name, result in draft.sections.items()},
         digests=draft.digests,
         flags=tuple(sorted(draft.flags)),
         quarantined=tuple(draft.quarantined),
     )
+
+
+def _digested(result: SectionResult, digest: bytes | None) -> SectionResult:
+    """What was not understood, with the answer it was about."""
+    if digest is None or result.error != "BrokerAnswerUnknown":
+        return result
+    return structs.replace(result, digest=digest.hex())
 
 
 def _owner(draft: _Draft, answers: Sequence[Answer]) -> Owner | None:

@@ -40,14 +40,28 @@ class ChangeRow(Struct, frozen=True, kw_only=True):
 
 
 # The newest of each account and kind are found by the index of its trading days, so that days come first in the order.
+# That an order was placed is said by its first sight, before anything of it was filled.
 _CHANGES = """
 SELECT c.*, a.label AS account FROM broker_accounts a CROSS JOIN LATERAL (
-    (SELECT account_id, seq, 'order' AS kind, change_type, trading_on, observed_at, trading_symbol, NULL AS isin,
+    (SELECT account_id, seq, 'order' AS kind, 'ORDER_PLACED' AS change_type, listed_on AS trading_on, observed_at,
+        trading_symbol, NULL AS isin, broker_order_id, side, 0 AS quantity_delta, NULL AS quantity_before,
+        quantity AS quantity_after, NULL AS filled_before, 0 AS filled_after, NULL AS status_before,
+        status AS status_after, NULL AS price_before, price AS price_after, NULL AS trigger_price_before,
+        trigger_price AS trigger_price_after,
+        CASE WHEN filled_quantity = 0 THEN average_fill_price END AS average_fill_price_after
+    FROM effective_order_history
+    WHERE account_id = a.id AND (%(symbol)s::text IS NULL OR trading_symbol = upper(%(symbol)s))
+        AND (%(order)s::text IS NULL OR broker_order_id = %(order)s)
+        AND (%(on)s::date IS NULL OR listed_on = %(on)s)
+    ORDER BY listed_on DESC, observed_at DESC, seq DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT account_id, seq, 'order', change_type, trading_on, observed_at, trading_symbol, NULL,
         broker_order_id, side, quantity_delta, quantity_before, quantity_after, filled_before, filled_after,
         status_before, status_after, price_before, price_after, trigger_price_before, trigger_price_after,
         average_fill_price_after
     FROM effective_order_quantity_changes
-    WHERE account_id = a.id AND (%(symbol)s::text IS NULL OR trading_symbol = upper(%(symbol)s))
+    WHERE account_id = a.id AND change_type <> 'ORDER_PLACED'
+        AND (%(symbol)s::text IS NULL OR trading_symbol = upper(%(symbol)s))
         AND (%(order)s::text IS NULL OR broker_order_id = %(order)s)
         AND (%(on)s::date IS NULL OR trading_on = %(on)s)
     ORDER BY trading_on DESC, observed_at DESC, seq DESC LIMIT %(limit)s)
