@@ -116,7 +116,7 @@ class DayToValue(Struct, frozen=True, kw_only=True):
 
 
 async def days_to_value(tx: Tx, since_on: date, account_id: UUID | None = None) -> list[DayToValue]:
-    """The days with a snapshot from `since_on` on, oldest first: of that account, or of each that has an outdated one."""
+    """Days with a snapshot from `since_on` on, oldest first: of that account, or of each that has an outdated one."""
     async with tx.cursor(row_factory=class_row(DayToValue)) as cursor:
         await cursor.execute(
             """

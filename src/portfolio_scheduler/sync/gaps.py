@@ -40,9 +40,7 @@ async def mark_lost_days(
     log.warning("days are lost", days=[on.isoformat() for on in missed])
 
 
-async def mark_unanswered(
-    app: App, account: Account, claim: Claim, said: Statement, observed_at: datetime, tx: Tx
-) -> None:
+async def mark_unanswered(account: Account, claim: Claim, said: Statement, observed_at: datetime, tx: Tx) -> None:
     """Append one GAP for each order that was asked for by its id for two weeks while the broker was in trouble."""
     found = [
         order

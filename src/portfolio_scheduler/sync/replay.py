@@ -130,8 +130,10 @@ async def _replay(app: App, account: Account, claim: Claim, batch_id: UUID | Non
             _note_day_end(kept, before, found)
     assert not by_batch, "every fact belongs to a finished batch"
     _void_gaps(recorded, now, found)
-    for day, (batch_id, then, anew) in found.days.items():
-        found.days[day] = (batch_id, _with_orders(then, before), _with_orders(anew, now))
+    found.days = {
+        day: (read_by, _with_orders(then, before), _with_orders(anew, now))
+        for day, (read_by, then, anew) in found.days.items()
+    }
     return await _apply(app, account, claim, history, found)
 
 

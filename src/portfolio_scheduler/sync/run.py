@@ -247,7 +247,7 @@ async def _asked_next(
     if before is not None:
         return before
     said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
-    await mark_unanswered(app, account, claim, said, when.observed_at, tx)
+    await mark_unanswered(account, claim, said, when.observed_at, tx)
     unfinished = [
         order
         for order in await gaps.unfinished(tx, account.id, ist_date(when.observed_at), said.order_ids)
