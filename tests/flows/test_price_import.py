@@ -283,7 +283,8 @@ async def test_a_price_of_noon_never_passes_for_a_closing_price(stage: Stage, fo
     assert any(note.startswith(f"{held} prices are from before the close: ") for note in said.notes), said.notes
     assert (
         await stage.one(
-            "SELECT count(*) FROM portfolio_snapshots, jsonb_array_elements(lines) l WHERE (l ->> 'early_at')::timestamptz = %s",
+            """SELECT count(*) FROM portfolio_snapshots, jsonb_array_elements(lines) l
+           WHERE (l ->> 'early_at')::timestamptz = %s""",
             ist(FIRST_DAY, 12),
         )
         == held
