@@ -228,7 +228,7 @@ async def _fetch(
     if isinstance(first, Repeated):
         return Gathered(book=book, first=first), when
     earlier = await session.fetch_earlier(first.unfinished)
-    told = broker.parse(earlier.answers, {}, when.observed_at, when.trading_on).earlier
+    told = broker.parse(earlier.answers, {}, when.observed_at, when.trading_on).earlier if earlier.answers else ()
     fills = await _fetch_last("fills", session.fetch_fills(_owed(first.said, first.known.state, told)))
     priced = await _fetch_last("prices", session.fetch_prices(first.unpriced))
     failpoint("all_read")
