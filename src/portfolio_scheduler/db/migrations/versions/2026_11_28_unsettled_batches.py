@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "unsettled_batches"
-down_revision = "leaner"
+down_revision = "open_orders"
 branch_labels = None
 depends_on = None
 
