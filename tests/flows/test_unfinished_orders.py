@@ -1,6 +1,7 @@
 """After a day that was not read to its end: orders known to be open are asked for once, and nothing is made up."""
 
 import dataclasses
+import re
 from datetime import timedelta
 from decimal import Decimal
 
@@ -8,6 +9,8 @@ import pytest
 
 from portfolio_scheduler.clock import ist
 from portfolio_scheduler.db.accounts import Account
+from portfolio_scheduler.db.gaps import UNFINISHED
+from portfolio_scheduler.domain.records import FILL_FINAL
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.sync.replay import replay
 from tests.builders import TUESDAY
@@ -157,3 +160,70 @@ async def test_a_replay_finds_the_same(stage: Stage, answers: bool) -> None:
     done = await replay(stage.app, account.id, since_on=FIRST_DAY)
     assert (done.batches, done.voided, done.added) == (2, 0, 0)
     await check_ledger(stage, account.id)
+
+
+async def lost_from_the_evenings_list(stage: Stage) -> tuple[Account, str]:
+    """Monday read at 10:00 and, with a snapshot, at 16:00; one order that was open at ten, and executed since, had
+    gone from the evening's list."""
+    remembers(stage)
+    account, open_then = await read_until_ten(stage)
+    stage.at(FIRST_DAY, 16)
+    theirs = stage.sim.account(2)
+    theirs.catch_up(int(ist(FIRST_DAY, 16).timestamp()))
+    order_id = next(one for one in open_then if theirs.orders[one].filled_quantity)
+    listed, theirs.orders = theirs.orders, {k: v for k, v in theirs.orders.items() if k != order_id}
+    theirs.forget_answers()
+    assert (await stage.sync(account)).counts["snapshots"] == 1
+    assert await stage.rows("SELECT kind, subject FROM open_findings") == [("MISSING", order_id)]
+    theirs.orders = listed
+    theirs.forget_answers()
+    return account, order_id
+
+
+REVISIONS = "SELECT trading_on, revision, fills_count, reason FROM portfolio_snapshots ORDER BY seq"
+
+
+async def test_a_day_that_has_its_snapshot_gets_a_revision_that_says_why(stage: Stage) -> None:
+    account, order_id = await lost_from_the_evenings_list(stage)
+    stage.at(TUESDAY, 9, 30)
+    await stage.sync(account)
+    (_, _, before, _), (on, revision, after, reason) = await stage.rows(REVISIONS)
+    assert (on, revision) == (FIRST_DAY, 2)
+    assert after == before + len(stage.sim.account(2).earlier_orders[order_id].fills)
+    assert f"what became of order {order_id} was learned on {TUESDAY}: differs in fills_count" in reason
+    assert await stage.rows("SELECT kind FROM open_findings") == [], "the order is not missing any more"
+    stage.at(TUESDAY, 16)
+    await stage.sync(account)
+    assert len(await stage.rows(REVISIONS)) == 3, "one revision, and one snapshot of Tuesday"
+    await check_ledger(stage, account.id)
+
+
+async def test_a_reading_before_the_next_session_learns_it_as_well(stage: Stage) -> None:
+    """At 08:15 it is still Monday's reading: late, so it revises nothing by its lists, but by what it asked for."""
+    account, order_id = await lost_from_the_evenings_list(stage)
+    stage.at(TUESDAY, 8, 15)
+    assert (await stage.sync(account)).standing == "late"
+    assert ("RECOVERED", FIRST_DAY, order_id) in await stage.rows(EVENTS)
+    assert [(on, revision) for on, revision, *_ in await stage.rows(REVISIONS)] == [(FIRST_DAY, 1), (FIRST_DAY, 2)]
+    await check_ledger(stage, account.id)
+
+
+async def test_two_weeks_of_trouble_end_as_a_gap_that_names_the_order(stage: Stage) -> None:
+    account, open_then = await read_until_ten(stage)
+    stage.sim.add_fault(Fault(kind="html", path="/v1/order/detail", status=503, times=None))
+    for days in (1, 14):
+        stage.at(FIRST_DAY + timedelta(days=days), 16)
+        await stage.sync(account)
+        assert {subject for _, _, subject in await stage.rows(EVENTS)}.isdisjoint(open_then), "asked for still"
+    stage.at(FIRST_DAY + timedelta(days=15), 16)
+    for _ in range(2):
+        await stage.sync(account)
+        given_up = [(kind, on, subject) for kind, on, subject in await stage.rows(EVENTS) if subject in open_then]
+        assert sorted(given_up) == [("GAP", FIRST_DAY, order) for order in open_then], "once"
+    await check_ledger(stage, account.id)
+
+
+async def test_the_index_of_open_orders_knows_the_statuses_that_end_one(stage: Stage) -> None:
+    stated = await stage.one("SELECT pg_get_indexdef('current_orders_open'::regclass)")
+    for text in (stated, UNFINISHED.split("AND")[0]):
+        assert set(re.findall(r"'([A-Z_]+)'", text)) == FILL_FINAL

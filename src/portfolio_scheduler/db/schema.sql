@@ -2837,6 +2837,13 @@ CREATE INDEX current_orders_by_day ON public.current_orders USING btree (account
 
 
 --
+-- Name: current_orders_open; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX current_orders_open ON public.current_orders USING btree (account_id, listed_on) WHERE (status <> ALL (ARRAY['CANCELLED'::text, 'COMPLETED'::text, 'DELIVERY_AWAITED'::text, 'EXECUTED'::text, 'FAILED'::text, 'REJECTED'::text]));
+
+
+--
 -- Name: holding_changes_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 

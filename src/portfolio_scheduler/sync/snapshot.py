@@ -39,7 +39,8 @@ async def take_snapshot(
 
     A statement read on a later date never revises: its lists may already be those of a new day.
     """
-    compared = await snapshots.context(tx, head.account_id, moment.trading_on)
+    previous_on = app.calendar.previous(moment.trading_on)
+    compared = await snapshots.context(tx, head.account_id, moment.trading_on, previous_on)
     if compared.latest is not None and moment.rolled:
         return 0
     snapshot = await snapshot_of(app, tx, moment, known, margin, compared)
