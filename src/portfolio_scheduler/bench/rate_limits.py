@@ -28,7 +28,7 @@ async def measure(scale: Scale) -> list[Figure]:
     ]
 
 
-async def _days(load: Load, accounts: int, how_many: int) -> tuple[list[float], list[float]]:
+async def _days(load: Load, accounts: int, how_many: int) -> tuple[list[float], list[int]]:
     """Seconds until all were synced, and how many answers were refusals, day by day."""
     days = trading_days(how_many)
     options = SimulatorOptions(accounts=accounts, on=days[0], load=load, kinds=TOTP, limits=True)
@@ -44,8 +44,9 @@ async def _days(load: Load, accounts: int, how_many: int) -> tuple[list[float], 
     return seconds, refused
 
 
-def _refused(stage: Stage) -> float:
+def _refused(stage: Stage) -> int:
     (statuses,) = stage.simulator.tell("statuses")
     if not statuses.get(200):
         raise Failed("The simulator answered nothing: there was nothing to refuse.")
-    return float(statuses.get(TOO_MANY, 0))
+    refused: int = statuses.get(TOO_MANY, 0)
+    return refused
