@@ -370,6 +370,37 @@ async def test_what_was_interrupted_is_planned_again_at_once(stage: Stage, error
     assert await tick(stage) == Planned(retries=1)
 
 
+@pytest.mark.parametrize("error_class", ["WorkerLost", "CancelledError"])
+async def test_interruptions_use_up_none_of_the_three_retries(stage: Stage, error_class: str) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    for error in [error_class] * 4 + ["BrokerUnavailable", error_class, "BrokerUnavailable"]:
+        await _end_badly(stage, error_class=error)
+        stage.move(stage.clock.now() + timedelta(minutes=15))
+        assert await tick(stage) == Planned(retries=1)
+    await _end_badly(stage, error_class="BrokerUnavailable")
+    stage.move(stage.clock.now() + timedelta(minutes=15))
+    assert await tick(stage) == Planned()
+
+
+async def test_an_account_that_ends_its_worker_twenty_times_in_a_row_waits_for_its_next_slot(stage: Stage) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    for _ in range(20):
+        await _end_badly(stage, error_class="WorkerLost")
+        assert await tick(stage) == Planned(retries=1)
+    assert await stage.rows("SELECT kind FROM notices") == []
+    await _end_badly(stage, error_class="WorkerLost")
+    assert await tick(stage) == Planned()
+    assert await stage.rows("SELECT kind FROM notices") == [("sync_failed",)]
+    stage.at(MONDAY, 23, 15)
+    assert await tick(stage) == Planned(due=1)
+    await _end_badly(stage, error_class="WorkerLost")
+    assert await tick(stage) == Planned(retries=1)
+
+
 @pytest.mark.parametrize("error_class", ["BrokerLoginRequired", "BrokerNotEntitled", "SecretUnreadable"])
 async def test_what_only_the_owner_can_mend_waits_for_the_next_slot(stage: Stage, error_class: str) -> None:
     await stage.connect(1)
