@@ -154,7 +154,7 @@ async def _work_off(app: App, pool: Pool, pulse: Pulse) -> None:
             log.warning("the worker stopped", error=type(error).__name__)
         finally:
             pulse.working = False
-        await asyncio.sleep(_pause_seconds(app))
+        await _pause(_pause_seconds(app))
 
 
 async def _repeat(app: App, act: Callable[[], Awaitable[None]], pause: Callable[[], float]) -> None:
@@ -165,14 +165,23 @@ async def _repeat(app: App, act: Callable[[], Awaitable[None]], pause: Callable[
             await act()
         except TROUBLE as error:
             if not troubled:
-                log.warning("planning is troubled", error=type(error).__name__, reason=_first_line(error))
+                log.warning("planning is troubled", error=type(error).__name__, reason=first_line(error))
             troubled = True
-            await asyncio.sleep(_pause_seconds(app))
+            await _pause(_pause_seconds(app))
             continue
         if troubled:
             log.info("planning goes on")
         troubled = False
-        await asyncio.sleep(pause())
+        await _pause(pause())
+
+
+async def _pause(seconds: float) -> None:
+    """Sleep, unless this loop has been told to end: it is told once, and what fails on the way out (procrastinate's
+    worker when it was pruned meanwhile, a connection that the server ended) takes the place of the cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+    await asyncio.sleep(seconds)
 
 
 def _pause_seconds(app: App) -> float:
@@ -185,7 +194,7 @@ def _until_next_minute(app: App) -> float:
     return TICK_SECONDS - (now.second + now.microsecond / 1e6) % TICK_SECONDS + 0.05
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0]
 
 

@@ -65,7 +65,8 @@ async def frozen(place: Arena, outcome: Outcome, point: str, act: Any, *, nth: i
     place.workers.append(zombie)
     zombie.send(signal.SIGCONT)
     zombie.send(signal.SIGTERM)
-    await place.ended(zombie, STOP_SECONDS)  # how soon a worker must end is another test's promise
+    if not await place.ended(zombie, STOP_SECONDS):
+        outcome.wrong.append(f"{point}: the worker that woke up was still there after {STOP_SECONDS} s")
     written = place.facts() - before
     if written:
         outcome.wrong.append(f"{point}: the worker that lost its batch wrote {written} facts")

@@ -126,6 +126,7 @@ async def test_429_until_our_patience_ends_says_when_to_try_again(stage: Stage) 
     assert report.status in {"partial", "failed"}
     assert "slow down; try again in" in (report.error or "")
     await check_ledger(stage, account.id)
+    stage.at(FIRST_DAY, 16, 40)  # the pause is over
     await heals(stage, account)
 
 

@@ -189,7 +189,7 @@ async def test_the_tick_takes_a_fixed_number_of_statements(stage: Stage) -> None
     stage.at(MONDAY, 16)
     with counted_statements() as statements:
         await tick(stage)
-    assert len(statements) <= 12, statements.texts
+    assert len(statements) <= 13, statements.texts
 
 
 # ── a crowd ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -346,6 +346,29 @@ async def _end_badly(stage: Stage, **values: object) -> None:
     )
 
 
+async def test_what_a_replay_finds_missing_is_read_again(stage: Stage) -> None:
+    """The batch itself says that it was completed; what of it counts was understood later."""
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    assert (await run(stage, account)).status == "completed"
+    stage.move(stage.clock.now() + timedelta(minutes=20))
+    assert await tick(stage) == Planned()
+    await stage.rows(
+        """
+        WITH replay AS (
+            INSERT INTO sync_batches (account_id, trigger, status, fence, queued_at, started_at, finished_at)
+            SELECT account_id, 'replay', 'completed', fence + 1, %(now)s, %(now)s, %(now)s FROM account_heads)
+        INSERT INTO rereadings (account_id, seq, batch_id, observed_at, trading_on, status, sections, flags, reason)
+        SELECT account_id, seq + 1, b.id, %(now)s, b.trading_on, 'partial',
+            jsonb_set(b.sections, '{holdings,outcome}', '"failed"'), '[]', 'a test'
+        FROM account_heads JOIN sync_batches b USING (account_id) RETURNING 1
+        """.replace("%(now)s", f"timestamptz '{stage.clock.now().isoformat()}'")
+    )
+    assert await tick(stage) == Planned(retries=1)
+    assert await stage.one("SELECT wanted FROM sync_batches WHERE trigger = 'retry'") == ["holdings"]
+
+
 async def test_three_retries_are_enough(stage: Stage) -> None:
     await stage.connect(1)
     stage.at(MONDAY, 16)
@@ -367,6 +390,37 @@ async def test_what_was_interrupted_is_planned_again_at_once(stage: Stage, error
     stage.at(MONDAY, 16)
     await tick(stage)
     await _end_badly(stage, error_class=error_class)
+    assert await tick(stage) == Planned(retries=1)
+
+
+@pytest.mark.parametrize("error_class", ["WorkerLost", "CancelledError"])
+async def test_interruptions_use_up_none_of_the_three_retries(stage: Stage, error_class: str) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    for error in [error_class] * 4 + ["BrokerUnavailable", error_class, "BrokerUnavailable"]:
+        await _end_badly(stage, error_class=error)
+        stage.move(stage.clock.now() + timedelta(minutes=15))
+        assert await tick(stage) == Planned(retries=1)
+    await _end_badly(stage, error_class="BrokerUnavailable")
+    stage.move(stage.clock.now() + timedelta(minutes=15))
+    assert await tick(stage) == Planned()
+
+
+async def test_an_account_that_ends_its_worker_twenty_times_in_a_row_waits_for_its_next_slot(stage: Stage) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    for _ in range(20):
+        await _end_badly(stage, error_class="WorkerLost")
+        assert await tick(stage) == Planned(retries=1)
+    assert await stage.rows("SELECT kind FROM notices") == []
+    await _end_badly(stage, error_class="WorkerLost")
+    assert await tick(stage) == Planned()
+    assert await stage.rows("SELECT kind FROM notices") == [("sync_failed",)]
+    stage.at(MONDAY, 23, 15)
+    assert await tick(stage) == Planned(due=1)
+    await _end_badly(stage, error_class="WorkerLost")
     assert await tick(stage) == Planned(retries=1)
 
 

@@ -53,7 +53,7 @@ async def until_stopped(settings: Settings, serving: Serving, clock: Clock | Non
     from portfolio_scheduler.app import running
 
     log.configure(settings.log_level, settings.log_format)
-    with stopping() as stop:
+    with told_in_one_line(), stopping() as stop:
         async with running(settings, clock or make_clock(settings.clock)) as app, kept(settings):
             await serving(app, stop)
 
@@ -86,6 +86,29 @@ def stopping() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Tasks of libraries that a lost database ended, and that nobody asks how they ended, are trouble of a kind that
+    is told already. Any other error of such a task is a bug, and keeps its traceback."""
+    from portfolio_scheduler.jobs import TROUBLE, first_line
+
+    def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error, task = context.get("exception"), context.get("task") or context.get("future")
+        if not isinstance(error, TROUBLE):
+            loop.default_exception_handler(context)
+            return
+        name = task.get_name() if isinstance(task, asyncio.Task) else "unknown"
+        log.logger().warning("a task ended badly", task=name, error=type(error).__name__, reason=first_line(error))
+
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(told)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(before)
 
 
 async def serve(app: "App", *, host: str, port: int, worker: bool = True, stop: asyncio.Event) -> None:

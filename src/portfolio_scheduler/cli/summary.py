@@ -136,7 +136,8 @@ async def _provisional(
         known = await past.book(tx, account.id, until_on)
     readings = await batches.readings(tx, account.id, read.trading_on, until_on=until_on)
     unread = await reads.never_read(tx, account.id, read.trading_on)
-    compared = await days.context(tx, account.id, read.trading_on)
+    previous_on = app.calendar.previous(read.trading_on)
+    compared = await days.context(tx, account.id, read.trading_on, previous_on)
     valuation = await valued(app, tx, read.trading_on, known, readings.margin, compared)
     figures = {
         name: getattr(source, name)

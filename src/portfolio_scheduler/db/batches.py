@@ -180,10 +180,13 @@ _reading = msgspec.json.Decoder(KeptReading).decode
 
 def plain(sections: Mapping[str, SectionResult]) -> dict[str, dict[str, str]]:
     """The outcome of each section; an error, a reason and a digest only where there is one."""
-    named = {
-        name: (("outcome", r.outcome.value), ("error", r.error), ("reason", r.reason)) for name, r in sections.items()
-    }
-    return {name: {key: said for key, said in fields if said is not None} for name, fields in named.items()}
+    told = {}
+    for name, result in sections.items():
+        said = {"outcome": result.outcome.value} | {
+            word: getattr(result, word) for word in ("error", "reason", "digest")
+        }
+        told[name] = {word: value for word, value in said.items() if value is not None}
+    return told
 
 
 async def save_reading(

@@ -1,14 +1,15 @@
 """Which days of an account have been decided, read while they lasted or given up, and which orders have no end yet."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from typing import LiteralString
 from uuid import UUID
 
 import msgspec
 
 from portfolio_scheduler.db.documents import read
 from portfolio_scheduler.db.pool import Tx
-from portfolio_scheduler.domain.records import FILL_FINAL, Order
+from portfolio_scheduler.domain.records import Order
 
 
 async def last_decided(tx: Tx, account_id: UUID) -> date | None:
@@ -43,27 +44,64 @@ async def unseen(tx: Tx, account_id: UUID, days: Sequence[date]) -> list[date]:
 
 
 ASKED_AT_ONCE = 50  # the rest by the next sync
-LOOK_BACK = timedelta(days=14)
+LOOK_BACK = timedelta(days=14)  # for so long an order is asked for while the broker is in trouble
 _unfinished = msgspec.json.Decoder(list[Order])
 
+# Rows `o` of current_orders that were open when last seen, and of which nobody has learned or given up the end since.
+# The statuses are spelt out for the index `current_orders_open`; a test holds them to FILL_FINAL.
+UNFINISHED: LiteralString = """
+    o.status NOT IN ('CANCELLED', 'COMPLETED', 'DELIVERY_AWAITED', 'EXECUTED', 'FAILED', 'REJECTED')
+    AND coalesce(o.trade_on, o.listed_on) < %(today)s AND o.listed_on < %(today)s
+    AND NOT EXISTS (SELECT FROM effective_ledger_events e
+        WHERE e.account_id = o.account_id AND e.kind IN ('GAP', 'RECOVERED') AND e.trading_on >= o.listed_on
+            AND e.subject = o.broker_order_id)
+"""
 
-async def unfinished(tx: Tx, account_id: UUID, trading_on: date, listed: Sequence[str]) -> list[Order]:
-    """Orders of earlier days that were open when last seen, do not stand in today's list, and nobody has asked for."""
-    query = """
+
+# When they are asked for without waiting for the day's run: the morning after, before any session opens. By account.
+MORNINGS: LiteralString = f"""
+    SELECT o.account_id, max((greatest(o.listed_on, o.trade_on) + 1 + time '08:15') AT TIME ZONE 'Asia/Kolkata') AS at
+    FROM current_orders o WHERE o.listed_on >= %(since)s AND {UNFINISHED} GROUP BY o.account_id
+"""  # noqa: S608 - a constant
+
+
+async def mornings(tx: Tx, account_ids: Sequence[UUID], now: datetime, today: date) -> dict[UUID, datetime]:
+    """The mornings still to come at which accounts are read for their unfinished orders of days before `today`."""
+    query = f"""
+        SELECT m.account_id, m.at FROM ({MORNINGS}) m JOIN broker_accounts a ON a.id = m.account_id
+        WHERE a.id = ANY(%(accounts)s) AND m.at > %(now)s AND (a.login = 'totp' OR a.token_expires_at > m.at)
+    """  # noqa: S608 - a constant
+    given = {"accounts": list(account_ids), "now": now, "today": today, "since": today - LOOK_BACK}
+    cursor = await tx.execute(query, given)
+    return dict(await cursor.fetchall())
+
+
+async def unfinished(tx: Tx, account_id: UUID, today: date, listed: Sequence[str]) -> list[Order]:
+    """Orders of days before this date that were open when last seen, do not stand in the list read now, and of which
+    nobody has asked for the end. Oldest first."""
+    return await _orders(tx, account_id, today, listed, since_on=today - LOOK_BACK, until_on=today)
+
+
+async def unanswered(tx: Tx, account_id: UUID, today: date, listed: Sequence[str]) -> list[Order]:
+    """The same orders, once they have been asked for without an answer for so long that nothing is to be expected."""
+    return await _orders(tx, account_id, today, listed, since_on=date.min, until_on=today - LOOK_BACK)
+
+
+async def _orders(
+    tx: Tx, account_id: UUID, today: date, listed: Sequence[str], *, since_on: date, until_on: date
+) -> list[Order]:
+    query = f"""
         SELECT coalesce(json_agg(to_json(o) ORDER BY o.first_seq), '[]')::text FROM (
             SELECT * FROM current_orders o
-            WHERE account_id = %(account)s AND listed_on >= %(since)s AND listed_on < %(day)s
-                AND status <> ALL(%(final)s) AND broker_order_id <> ALL(%(listed)s)
-                AND NOT EXISTS (SELECT FROM effective_ledger_events e
-                    WHERE e.account_id = o.account_id AND e.kind IN ('GAP', 'RECOVERED') AND e.trading_on >= %(since)s
-                        AND e.subject = o.broker_order_id)
+            WHERE account_id = %(account)s AND listed_on >= %(since)s AND listed_on < %(until)s
+                AND broker_order_id <> ALL(%(listed)s) AND {UNFINISHED}
             ORDER BY first_seq LIMIT %(most)s) o
-    """
+    """  # noqa: S608 - a constant
     parameters = {
         "account": account_id,
-        "since": trading_on - LOOK_BACK,
-        "day": trading_on,
-        "final": sorted(FILL_FINAL),
+        "since": since_on,
+        "until": until_on,
+        "today": today,
         "listed": list(listed),
         "most": ASKED_AT_ONCE,
     }

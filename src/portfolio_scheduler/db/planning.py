@@ -13,6 +13,7 @@ from msgspec import Struct
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from portfolio_scheduler.db.gaps import LOOK_BACK, MORNINGS
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT
 from portfolio_scheduler.errors import PortfolioSchedulerError
@@ -20,6 +21,7 @@ from portfolio_scheduler.errors import PortfolioSchedulerError
 RETRY_AFTER = timedelta(minutes=15)
 RETRY_WITHIN = timedelta(hours=12)  # after that it is a matter for the next slot
 RETRIES = 3
+INTERRUPTIONS = 20  # retries that were interrupted, until it seems to be the account that ends its workers
 AHEAD = timedelta(minutes=5)  # planned further into the future than this: the clock has been set back since
 FAR_AHEAD = timedelta(hours=6)  # by so much that we cannot tell what has been done of the day it really is
 BUG_RETRIES = 1  # two attempts, then it is a dead letter: a bug does not mend itself
@@ -107,6 +109,28 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
         return await cursor.fetchall()
 
 
+async def mornings(tx: Tx, now: datetime, today: date, late: timedelta) -> list[Due]:
+    """Idle accounts with unfinished orders that nobody has read since the morning after.
+
+    Only those that can log in without their owner: the others would be told to act for a run that the day's own run
+    makes needless.
+    """
+    query = f"""
+        SELECT a.id AS account_id, m.at AS slot_at,
+            CASE WHEN m.at >= %(now)s - %(late)s THEN 'scheduled' ELSE 'catch-up' END AS trigger
+        FROM ({MORNINGS}) m JOIN broker_accounts a ON a.id = m.account_id
+        WHERE a.state = 'active' AND (a.login = 'totp' OR a.token_expires_at > %(now)s) AND m.at <= %(now)s
+            AND a.planned_through <= %(ahead)s AND (a.resume_at IS NULL OR a.resume_at <= %(now)s)
+            AND NOT EXISTS (SELECT FROM sync_batches b WHERE b.account_id = a.id
+                AND (b.status IN ('queued', 'running') OR coalesce(b.started_at, b.queued_at) >= m.at))
+        FOR NO KEY UPDATE OF a SKIP LOCKED
+    """  # noqa: S608 - a constant
+    given = {"now": now, "today": today, "since": today - LOOK_BACK, "late": late, "ahead": now + AHEAD}
+    async with tx.cursor(row_factory=class_row(Due)) as cursor:
+        await cursor.execute(query, given)
+        return await cursor.fetchall()
+
+
 async def add_due(tx: Tx, due: Sequence[Due], now: datetime) -> list[UUID]:
     """A queued batch for each; one that has its slot already, or got an open batch meanwhile, is left alone.
 
@@ -149,7 +173,10 @@ EXPECTED = sorted(
 )
 
 # Accounts whose newest batch ended badly, with what of it could be read again: `tried` counts the retries since the
-# run that was due or asked for, `repeated` are sections that said the same unknown thing again and again.
+# run that was due or asked for, without those that a full disk or an interruption ended, `in_a_row` the newest of these
+# interruptions; `repeated` are sections that said the same unknown thing again and again. Most accounts are passed over
+# by the index `sync_batches_unsettled`, whose words the first condition repeats. It names no account too few: what a
+# replay understood differently was replayed after it had been read.
 _ENDED_BADLY: LiteralString = """
     FROM broker_accounts a
     CROSS JOIN LATERAL (
@@ -158,8 +185,14 @@ _ENDED_BADLY: LiteralString = """
     CROSS JOIN LATERAL (
         SELECT coalesce(min(n) FILTER (WHERE trigger <> 'retry') - 1, count(*)) AS tried FROM (
             SELECT trigger, row_number() OVER (ORDER BY fence DESC NULLS FIRST, id DESC) AS n FROM effective_batches
-            WHERE account_id = a.id AND NOT (trigger = 'retry' AND error_class IS NOT DISTINCT FROM %(full)s)
+            WHERE account_id = a.id AND NOT (trigger = 'retry' AND coalesce(error_class = ANY(%(uncounted)s), false))
             ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(retries)s) newest) newest
+    CROSS JOIN LATERAL (
+        SELECT coalesce(min(n) FILTER (WHERE trigger <> 'retry' OR NOT was_one) - 1, count(*)) AS in_a_row FROM (
+            SELECT trigger, coalesce(error_class = ANY(%(interrupted)s), false) AS was_one,
+                row_number() OVER (ORDER BY fence DESC NULLS FIRST, id DESC) AS n FROM effective_batches
+            WHERE account_id = a.id AND last.error_class = ANY(%(interrupted)s)
+            ORDER BY fence DESC NULLS FIRST, id DESC LIMIT %(interruptions)s) newest) interruptions
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(section), '{}') AS sections FROM (
             SELECT s.key AS section FROM (
@@ -177,11 +210,16 @@ _ENDED_BADLY: LiteralString = """
     CROSS JOIN LATERAL (
         SELECT string_agg(key, ', ' ORDER BY key) AS sections FROM jsonb_each(last.sections)
         WHERE value ->> 'outcome' = 'not_entitled' AND key <> 'prices') forbidden
-    WHERE a.state IN ('active', 'needs_login') AND last.finished_at > %(now)s - %(within)s
+    WHERE a.id IN (
+            SELECT account_id FROM sync_batches WHERE finished_at > %(now)s - %(within)s
+                AND (status IN ('partial', 'failed') OR trigger = 'replay'
+                    OR (sections - 'prices') @? '$.* ? (@.outcome == "not_entitled")'))
+        AND a.state IN ('active', 'needs_login') AND last.finished_at > %(now)s - %(within)s
 """
 _IS_BUG: LiteralString = "coalesce(last.error_class <> ALL(%(expected)s), false)"
 _CAN_BE_RETRIED: LiteralString = f"""
-    newest.tried < CASE WHEN {_IS_BUG} THEN %(bug_retries)s ELSE %(retries)s END
+    interruptions.in_a_row < %(interruptions)s
+    AND newest.tried < CASE WHEN {_IS_BUG} THEN %(bug_retries)s ELSE %(retries)s END
     AND CASE WHEN missing.bad > 0 THEN missing.sections IS NOT NULL
              ELSE coalesce(last.error_class, '') <> ALL(%(never)s) END
 """
@@ -192,7 +230,9 @@ _WORDS: dict[str, object] = {
     "same": SAME_ANSWERS,
     "never": list(NEVER_RETRIED),
     "interrupted": list(INTERRUPTED),
+    "interruptions": INTERRUPTIONS,
     "full": FULL,
+    "uncounted": [*INTERRUPTED, FULL],
     "expected": EXPECTED,
 }
 
@@ -200,7 +240,8 @@ _WORDS: dict[str, object] = {
 async def add_retries(tx: Tx, now: datetime, *, roomy: bool) -> list[UUID]:
     """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago.
 
-    What a full disk ended is tried again as soon as there is room, and does not count among the tries.
+    What a full disk ended is tried again as soon as there is room, what was interrupted at once, and neither counts
+    among the tries. An account whose retries are interrupted again and again waits for its next slot.
     """
     cursor = await tx.execute(
         f"""
@@ -239,7 +280,8 @@ async def add_notices(tx: Tx, now: datetime, on: date) -> list[tuple[str, str, s
                 coalesce(last.error_text, 'the account may not read ' || forbidden.sections, last.error_class,
                     'part of it could not be read') AS text
             {_ENDED_BADLY}
-                AND coalesce(last.error_class, '') <> ALL(%(interrupted)s)
+                AND (coalesce(last.error_class, '') <> ALL(%(interrupted)s)
+                    OR interruptions.in_a_row >= %(interruptions)s)
                 AND CASE WHEN last.status IN ('partial', 'failed') THEN NOT ({_CAN_BE_RETRIED})
                          ELSE last.status = 'completed' AND forbidden.sections IS NOT NULL END
         ), new AS (

@@ -2837,6 +2837,13 @@ CREATE INDEX current_orders_by_day ON public.current_orders USING btree (account
 
 
 --
+-- Name: current_orders_open; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX current_orders_open ON public.current_orders USING btree (account_id, listed_on) WHERE (status <> ALL (ARRAY['CANCELLED'::text, 'COMPLETED'::text, 'DELIVERY_AWAITED'::text, 'EXECUTED'::text, 'FAILED'::text, 'REJECTED'::text]));
+
+
+--
 -- Name: holding_changes_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3065,6 +3072,13 @@ CREATE UNIQUE INDEX sync_batches_one_open ON public.sync_batches USING btree (ac
 --
 
 CREATE UNIQUE INDEX sync_batches_slot ON public.sync_batches USING btree (account_id, slot_at) WHERE (slot_at IS NOT NULL);
+
+
+--
+-- Name: sync_batches_unsettled; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX sync_batches_unsettled ON public.sync_batches USING btree (finished_at) WHERE ((status = ANY (ARRAY['partial'::text, 'failed'::text])) OR (trigger = 'replay'::text) OR ((sections - 'prices'::text) @? '$.*?(@."outcome" == "not_entitled")'::jsonpath));
 
 
 --

@@ -19,12 +19,14 @@ class Context(Struct, frozen=True, kw_only=True):
 
     before: Before | None
     latest: Snapshot | None  # newest revision of the day itself
-    orders_count: int  # orders of the day's list
+    previous_session_on: date
+    orders_count: int  # orders whose day (`KnownOrder.day`) is after the previous session and not after this one
     fills_count: int
     trades: tuple[Trade, ...]  # delivery executions since `before`, oldest first
 
 
 _decoder = msgspec.json.Decoder(Context)
+NEAR_DAYS: LiteralString = "31"  # `changes.NEAR`; a test holds them together
 
 # The fence of the reading that a snapshot `s` stands for: what was known then are the facts of batches up to it.
 # Numbers would not say it: a correction has a new number in an old batch, and a revaluation has a batch of its own.
@@ -47,8 +49,11 @@ SELECT json_build_object(
             AND h.trading_on <= %(day)s AND h.explanation IN ('corporate_action', 'transferred'))) FROM before b),
     'latest', (SELECT to_json(s) FROM portfolio_snapshots s
         WHERE s.account_id = %(account)s AND s.trading_on = %(day)s ORDER BY s.revision DESC LIMIT 1),
-    'orders_count', (SELECT count(*) FROM effective_order_history
-        WHERE account_id = %(account)s AND listed_on = %(day)s),
+    'orders_count', (SELECT count(*) FROM current_orders o WHERE o.account_id = %(account)s
+        AND o.listed_on BETWEEN %(previous)s::date - {near} AND %(day)s::date + {near}
+        AND CASE WHEN o.trade_on BETWEEN o.listed_on - {near} AND o.listed_on + {near} THEN o.trade_on
+            ELSE o.listed_on END BETWEEN %(previous)s::date + 1 AND %(day)s),
+    'previous_session_on', %(previous)s::date,
     'fills_count', (SELECT count(*) FROM effective_order_fills
         WHERE account_id = %(account)s AND trading_on = %(day)s),
     'trades', (SELECT coalesce(json_agg(json_build_object(
@@ -59,12 +64,13 @@ SELECT json_build_object(
         AND f.trading_on > coalesce((SELECT trading_on FROM before), %(day)s::date - 1) AND f.trading_on <= %(day)s
         AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL'))
 )::text
-""".replace("{fence}", STATE_FENCE)
+""".replace("{fence}", STATE_FENCE).replace("{near}", NEAR_DAYS)
 
 
-async def context(tx: Tx, account_id: UUID, trading_on: date) -> Context:
+async def context(tx: Tx, account_id: UUID, trading_on: date, previous_session_on: date) -> Context:
     """Everything a valuation of that day needs besides the book and its prices, in one round trip."""
-    return await read(tx, _CONTEXT, {"account": account_id, "day": trading_on}, _decoder)
+    given = {"account": account_id, "day": trading_on, "previous": previous_session_on}
+    return await read(tx, _CONTEXT, given, _decoder)
 
 
 _trades = msgspec.json.Decoder(tuple[Trade, ...])
@@ -106,34 +112,37 @@ class DayToValue(Struct, frozen=True, kw_only=True):
     state_seq: int  # the snapshot it goes back to
     fence: int  # of the batch up to which it knew the account
     read_at: datetime  # when the reading was made that it stands for
-    is_outdated: bool  # a line has no price, or an older one than is known now
+    is_outdated: bool  # a line has no price, or an older or earlier one than is known now
 
 
-async def days_to_value(tx: Tx, since_on: date) -> list[DayToValue]:
-    """The days with a snapshot from `since_on` on of each account that has an outdated one, oldest first."""
+async def days_to_value(tx: Tx, since_on: date, account_id: UUID | None = None) -> list[DayToValue]:
+    """Days with a snapshot from `since_on` on, oldest first: of that account, or of each that has an outdated one."""
     async with tx.cursor(row_factory=class_row(DayToValue)) as cursor:
         await cursor.execute(
             """
             WITH newest AS (
                 SELECT DISTINCT ON (account_id, trading_on) account_id, trading_on, lines,
                     coalesce((details -> 'state_seq' ->> 0)::bigint, seq) AS state_seq
-                FROM portfolio_snapshots WHERE trading_on >= %(since)s
+                FROM portfolio_snapshots
+                WHERE trading_on >= %(since)s AND (%(account)s::uuid IS NULL OR account_id = %(account)s)
                 ORDER BY account_id, trading_on, revision DESC
             ), compared AS (
                 SELECT n.account_id, n.trading_on, n.state_seq, EXISTS (
                     SELECT FROM jsonb_to_recordset(n.lines)
-                        AS l (isin text, quantity numeric, price numeric, priced_on date, source text)
+                        AS l (isin text, quantity numeric, price numeric, priced_on date, source text,
+                            early_at timestamptz)
                     JOIN closing_prices c ON c.instrument_key = l.isin AND c.priced_on <= n.trading_on
                     WHERE l.quantity <> 0 AND (l.price IS NULL OR c.priced_on > l.priced_on
-                        OR (c.priced_on = l.priced_on AND c.source = l.source AND c.price <> l.price))) AS is_outdated
+                        OR (c.priced_on = l.priced_on AND (c.priced_at > l.early_at
+                            OR (c.source = l.source AND c.price <> l.price))))) AS is_outdated
                 FROM newest n
             )
             SELECT c.account_id, c.trading_on, c.state_seq, b.fence, o.observed_at AS read_at, c.is_outdated
             FROM compared c JOIN portfolio_snapshots o ON (o.account_id, o.seq) = (c.account_id, c.state_seq)
             JOIN sync_batches b ON b.id = o.batch_id
-            WHERE c.account_id IN (SELECT account_id FROM compared WHERE is_outdated)
+            WHERE c.account_id = %(account)s OR c.account_id IN (SELECT account_id FROM compared WHERE is_outdated)
             ORDER BY c.account_id, c.trading_on
             """,
-            {"since": since_on},
+            {"since": since_on, "account": account_id},
         )
         return await cursor.fetchall()

@@ -44,7 +44,8 @@ SELECT json_build_object(
         'last_seq', p.last_seq) ORDER BY p.segment, p.exchange, p.trading_symbol, p.product)
     FROM real_positions p WHERE p.account_id = %(account)s),
   'findings', (SELECT json_agg(json_build_object('event', to_json(e), 'last_seq', e.last_seq))
-    FROM open_findings e WHERE e.account_id = %(account)s AND (e.kind = 'SUSPECT' OR e.trading_on >= %(day)s))
+    FROM open_findings e WHERE e.account_id = %(account)s AND (e.kind = 'SUSPECT' OR e.trading_on >= %(day)s
+        OR (e.kind = 'MISSING' AND e.subject = ANY(%(orders)s))))
 )::text
 """
 

@@ -5,7 +5,7 @@ account gives its current state. Both functions are pure.
 """
 
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -133,6 +133,9 @@ class Event(Struct, frozen=True, kw_only=True):
 Change = OrderSeen | OrderChange | FillSeen | HoldingChange | PositionChange | Event
 
 
+NEAR = timedelta(days=31)  # a date further from its list is no date of this order
+
+
 class KnownOrder(Struct, frozen=True, kw_only=True):
     """An order at its high-water mark, with what was observed beside it."""
 
@@ -143,6 +146,16 @@ class KnownOrder(Struct, frozen=True, kw_only=True):
     fills_quantity: Decimal = ZERO
     fills_value: Decimal = ZERO
     regressed: tuple[str, Decimal] | None = None  # status and filled quantity of the last regression
+
+    @property
+    def day(self) -> date:
+        """The day it counts for: the broker's trade date, if it lies near the list in which the order was first seen.
+
+        A list read at 08:00 still belongs to the day before and may hold the new day's orders; one read in the evening
+        holds those placed for tomorrow.
+        """
+        said = self.order.trade_on
+        return said if said is not None and abs(said - self.listed_on) <= NEAR else self.listed_on
 
 
 class KnownHolding(Struct, frozen=True, kw_only=True):

@@ -82,11 +82,12 @@ def _cleared(
             and statement.ok(section)
             and _concerns(statement, finding.event, moment, orders)
         ):
+            recovered = any(order.broker_order_id == subject for order in statement.earlier)
             yield Event(
                 kind="CLEARED",
                 section=section,
                 subject=subject,
-                trading_on=moment.trading_on,
+                trading_on=finding.event.trading_on if recovered else moment.trading_on,
                 observed_at=moment.observed_at,
                 details={"cleared": kind},
             )
@@ -98,7 +99,7 @@ def _concerns(statement: Statement, event: Event, moment: Moment, orders: Mappin
         return True
     if event.kind == "DISCREPANCY":  # executions are compared with what is known of the order, listed now or not
         return event.subject in orders
-    listed = any(order.broker_order_id == event.subject for order in statement.orders)
+    listed = any(order.broker_order_id == event.subject for order in (*statement.orders, *statement.earlier))
     return listed and event.trading_on <= moment.trading_on
 
 

@@ -12,6 +12,7 @@ from portfolio_scheduler.domain.changes import (
     ADDED,
     CANCELLED,
     MODIFIED,
+    NO_DETAILS,
     REGRESSED,
     REMOVED,
     STATUS,
@@ -263,6 +264,8 @@ def _change(change_type: str, before: Order, after: Order, trading_on: date) -> 
 
 
 def _details(before: Order, after: Order) -> OrderDetails:
+    if before is after:
+        return NO_DETAILS
     names = ("order_type", "validity", "product", *BESIDE)
     return OrderDetails(
         **{name: getattr(after, name) for name in names if getattr(before, name) != getattr(after, name)}

@@ -123,7 +123,12 @@ def touchable(state: State, order_ids: Iterable[str], trading_on: date) -> State
         fills=_kept(state.fills, lambda key, _: key[0] in orders),
         holdings=state.holdings,
         positions=state.positions,
-        findings=_kept(state.findings, lambda key, known: key[0] == "SUSPECT" or known.event.trading_on >= trading_on),
+        findings=_kept(
+            state.findings,
+            lambda key, known: (
+                key[0] == "SUSPECT" or known.event.trading_on >= trading_on or (key[0] == "MISSING" and key[2] in ids)
+            ),
+        ),
     )
 
 

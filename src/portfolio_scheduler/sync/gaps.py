@@ -7,15 +7,20 @@ what lies between the last day that is and the present trading day was missed.
 from datetime import date, datetime
 
 from portfolio_scheduler.app import App
+from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db import gaps, ledger, state
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim
 from portfolio_scheduler.db.pool import Tx
-from portfolio_scheduler.domain.changes import Event, State, fold
+from portfolio_scheduler.domain.changes import Event, KnownOrder, State, as_details, fold
+from portfolio_scheduler.domain.money import plain
+from portfolio_scheduler.domain.order_diff import order_section
+from portfolio_scheduler.domain.records import Statement
 from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 
 ORDERS = "orders"
+GIVEN_UP = "given_up_after_days"
 
 log = logger()
 
@@ -33,6 +38,46 @@ async def mark_lost_days(
     await state.save(tx, account.id, State(), fold(State(), facts), head.seq)  # type: ignore[arg-type]
     failpoint("days_marked_lost")
     log.warning("days are lost", days=[on.isoformat() for on in missed])
+
+
+async def mark_unanswered(account: Account, claim: Claim, said: Statement, observed_at: datetime, tx: Tx) -> None:
+    """Append one GAP for each order that was asked for by its id for two weeks while the broker was in trouble."""
+    found = [
+        order
+        for order in await gaps.unanswered(tx, account.id, ist_date(observed_at), said.order_ids)
+        if said.ok(order_section(order))
+    ]
+    if not found:
+        return
+    head = await ledger.lock(tx, account.id, claim.fence)
+    known = await state.load(tx, account.id, [order.broker_order_id for order in found], date.max, fills_of=())
+    lost = [_given_up(one, observed_at) for one in known.orders.values()]
+    facts = await ledger.append(tx, head, ledger.Batch(claim.id, observed_at, {}), lost)
+    await state.save(tx, account.id, State(), fold(State(), facts), head.seq)  # type: ignore[arg-type]
+    failpoint("orders_given_up")
+    log.warning("orders are given up", orders=[event.subject for event in lost])
+
+
+def _given_up(known: KnownOrder, observed_at: datetime) -> Event:
+    days = gaps.LOOK_BACK.days
+    return Event(
+        kind="GAP",
+        section=order_section(known.order),
+        subject=known.order.broker_order_id,
+        trading_on=known.listed_on,
+        observed_at=observed_at,
+        details=as_details(
+            reason=f"the order was open when it was last seen, and for {days} days nobody could be asked how it ended",
+            status=known.order.status,
+            filled=plain(known.order.filled_quantity),
+            **{GIVEN_UP: days},
+        ),
+    )
+
+
+def is_given_up(event: Event) -> bool:
+    """Whether it is such a GAP: no answer says it, so no answer read again can take it back."""
+    return event.kind == "GAP" and GIVEN_UP in event.details
 
 
 def is_lost_day(event: Event) -> bool:

@@ -39,7 +39,7 @@ from portfolio_scheduler.domain.restating import Restatement, Told, day_of, line
 from portfolio_scheduler.errors import BrokerError, Conflict, InvalidInput
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync.dating import CLOCK
-from portfolio_scheduler.sync.gaps import is_lost_day
+from portfolio_scheduler.sync.gaps import is_given_up, is_lost_day
 from portfolio_scheduler.sync.run import check_identity, fail, heartbeat, is_complete, result_of, worker_name
 from portfolio_scheduler.sync.snapshot import COMPARED, DAY_CHANGE, snapshot_of
 from portfolio_scheduler.sync.telling import DayEnd, Reading, Telling
@@ -131,6 +131,10 @@ async def _replay(app: App, account: Account, claim: Claim, batch_id: UUID | Non
             _note_day_end(kept, before, found)
     assert not by_batch, "every fact belongs to a finished batch"
     _void_gaps(recorded, now, found)
+    found.days = {
+        day: (read_by, _with_orders(then, before), _with_orders(anew, now))
+        for day, (read_by, then, anew) in found.days.items()
+    }
     return await _apply(app, account, claim, history, found)
 
 
@@ -187,7 +191,7 @@ async def _tell_again(
 
 def _is_not_read(change: Change) -> bool:
     """Whether no reading finds it: it stands, whatever an answer is understood to say."""
-    return isinstance(change, Event) and (change.kind == "CONFIG" or is_lost_day(change))
+    return isinstance(change, Event) and (change.kind == "CONFIG" or is_lost_day(change) or is_given_up(change))
 
 
 async def _understand(
@@ -301,10 +305,16 @@ def _day_end(kept: Kept, telling: Telling, margin: Any) -> DayEnd:
     return DayEnd(
         moment=telling.moment(kept.observed_at, kept.trading_on),
         state=telling.state,
+        orders=(),
         margin=margin or telling.readings(kept.trading_on).margin,
-        executions=tuple(telling.executions),
+        executions=(),
         movements=tuple(telling.movements),
     )
+
+
+def _with_orders(end: DayEnd, telling: Telling) -> DayEnd:
+    """Orders and executions are told of their own day, also by what was read later; so the whole telling counts."""
+    return replace(end, orders=tuple(telling.state.orders.values()), executions=tuple(telling.executions))
 
 
 def _keep_day_end(kept: Kept, understood: Understood, now: Telling, found: Difference) -> None:
@@ -440,7 +450,7 @@ async def _snapshots(
     written: list[date] = []
     for day in sorted(found.days):
         batch_id, before, now = found.days[day]
-        compared = await snapshots.context(tx, head.account_id, day)
+        compared = await snapshots.context(tx, head.account_id, day, app.calendar.previous(day))
         if compared.latest is not None and now.moment.rolled:
             continue
         revised_before = compared.before is not None and compared.before.trading_on in written

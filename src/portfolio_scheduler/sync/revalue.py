@@ -1,6 +1,6 @@
-"""Days valued anew when prices arrive that they lacked: a revision of the snapshot, never a change of it."""
+"""Days valued anew when prices or orders arrive that they lacked: a revision of the snapshot, never a change of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import groupby
 from uuid import UUID
@@ -64,10 +64,8 @@ async def _revalue_account(app: App, account_id: UUID, days: Sequence[DayToValue
         for day in days:
             follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
             if day.is_outdated or follows:
-                known = ledger.folded(
-                    [one for one in changes if one.batch_id and fences[one.batch_id] <= day.fence], State()
-                )
-                if await _revise(app, tx, head, batch, day, known):
+                known = _known_at(day, changes, fences)
+                if await _revise(app, tx, head, batch, day, known, f"valued anew with prices known on {ist_date(now)}"):
                     revised.append(day.trading_on)
                     head = Head(account_id, head.seq + 1)
         result = Result(status="completed", counts={"snapshots": len(revised)})
@@ -75,9 +73,38 @@ async def _revalue_account(app: App, account_id: UUID, days: Sequence[DayToValue
     return Revalued(account=account.label, days=tuple(revised))
 
 
-async def _revise(app: App, tx: Tx, head: Head, batch: Batch, day: DayToValue, known: State) -> bool:
-    """Append a revision of the day if a figure differs."""
-    compared = await snapshots.context(tx, head.account_id, day.trading_on)
+def _known_at(day: DayToValue, changes: Sequence[ledger.Recorded], fences: Mapping[UUID, int]) -> State:
+    """What was known when the day was valued."""
+    return ledger.folded([one for one in changes if one.batch_id and fences[one.batch_id] <= day.fence], State())
+
+
+async def revise_told(app: App, tx: Tx, head: Head, batch: Batch, told: Mapping[date, str]) -> int:
+    """Revise the snapshots of days that something was told of afterwards, each for its reason, and what follows from
+    them. A day without a snapshot has none to revise. Returns how many were written."""
+    days = await snapshots.days_to_value(tx, min(told), head.account_id) if told else []
+    if not any(day.trading_on in told for day in days):
+        return 0
+    changes = await ledger.load_changes(tx, head.account_id, of=("holding_changes", "position_changes"))
+    fences = await batches.fences(tx, head.account_id)
+    revised: list[date] = []
+    for day in days:
+        follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
+        if day.trading_on in told or follows:
+            known = _known_at(day, changes, fences)
+            why = told.get(day.trading_on)
+            anew = why or f"the day before was revised on {ist_date(batch.observed_at)}"
+            if await _revise(app, tx, head, batch, day, known, anew, forced=why is not None):
+                revised.append(day.trading_on)
+                head = Head(head.account_id, head.seq + 1)
+    return len(revised)
+
+
+async def _revise(
+    app: App, tx: Tx, head: Head, batch: Batch, day: DayToValue, known: State, why: str, *, forced: bool = False
+) -> bool:
+    """Append a revision of the day if a figure differs, or if it must be said that something else does."""
+    previous_on = app.calendar.previous(day.trading_on)
+    compared = await snapshots.context(tx, head.account_id, day.trading_on, previous_on)
     latest = compared.latest
     assert latest is not None
     margin = Margin(clear_cash=latest.cash, net_margin_used=latest.margin_used)
@@ -85,14 +112,14 @@ async def _revise(app: App, tx: Tx, head: Head, batch: Batch, day: DayToValue, k
     valuation = await valued(app, tx, day.trading_on, known, margin, compared, read_late=read_late)
     snapshot = as_snapshot(valuation, compared, "")
     different = differing(latest, snapshot, COMPARED_ANEW)
-    if not different:
+    if not different and not forced:
         return False
-    anew = f"valued anew with prices known on {ist_date(batch.observed_at)}"
+    differs = f"differs in {', '.join(different)}" if different else "no figure differs"
     late = f"; read late, on {ist_date(day.read_at)}" if read_late else ""
     snapshot = replace(
         snapshot,
         revision=latest.revision + 1,
-        reason=f"{anew}: differs in {', '.join(different)}{late}",
+        reason=f"{why}: {differs}{late}",
         details=snapshot.details | {"state_seq": [str(day.state_seq)]},
     )
     await ledger.append(tx, head, batch, [snapshot])

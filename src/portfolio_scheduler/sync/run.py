@@ -67,9 +67,10 @@ from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync import repetition
 from portfolio_scheduler.sync.dating import Dated, clock_advice, dated, standing_at
-from portfolio_scheduler.sync.gaps import mark_lost_days
+from portfolio_scheduler.sync.gaps import mark_lost_days, mark_unanswered
 from portfolio_scheduler.sync.ownership import checked_open
 from portfolio_scheduler.sync.repetition import CLOSING_TOGETHER
+from portfolio_scheduler.sync.revalue import revise_told
 from portfolio_scheduler.sync.snapshot import take_snapshot
 
 ATTEMPTS = 6  # of a transaction, over some six seconds: a database restarts in less
@@ -228,7 +229,7 @@ async def _fetch(
     if isinstance(first, Repeated):
         return Gathered(book=book, first=first), when
     earlier = await session.fetch_earlier(first.unfinished)
-    told = broker.parse(earlier.answers, {}, when.observed_at, when.trading_on).earlier
+    told = broker.parse(earlier.answers, {}, when.observed_at, when.trading_on).earlier if earlier.answers else ()
     fills = await _fetch_last("fills", session.fetch_fills(_owed(first.said, first.known.state, told)))
     priced = await _fetch_last("prices", session.fetch_prices(first.unpriced))
     failpoint("all_read")
@@ -246,9 +247,10 @@ async def _asked_next(
     if before is not None:
         return before
     said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
+    await mark_unanswered(account, claim, said, when.observed_at, tx)
     unfinished = [
         order
-        for order in await gaps.unfinished(tx, account.id, when.trading_on, said.order_ids)
+        for order in await gaps.unfinished(tx, account.id, ist_date(when.observed_at), said.order_ids)
         if said.ok(f"orders:{order.segment}")  # else it may stand in the list that could not be read
     ]
     ids = [*said.order_ids, *(order.broker_order_id for order in unfinished)]
@@ -500,10 +502,12 @@ async def _write(
 
     standing = standing_at(app, statement.observed_at, trading_on)
     counts = _count(difference)
+    head = ledger.Head(account.id, head.seq + len(facts))
+    revised = await revise_told(app, tx, head, batch, _told_of_earlier_days(difference, statement, moment))
+    head, counts["snapshots"] = ledger.Head(account.id, head.seq + revised), revised
     if standing != "provisional" and is_complete(difference, statement.owner, read):
         margin = statement.margin or read.margin
-        head = ledger.Head(account.id, head.seq + len(facts))
-        counts["snapshots"] = await take_snapshot(app, tx, head, batch, moment, after, margin)
+        counts["snapshots"] += await take_snapshot(app, tx, head, batch, moment, after, margin)
         failpoint("snapshot_taken")
     if statement.owner is not None:
         await _save_owner(tx, account, statement.owner)
@@ -525,6 +529,26 @@ async def _known(tx: Tx, head: ledger.Head, statement: Statement, trading_on: da
             return before.state
     ids = filled | set(statement.order_ids)
     return await state.load(tx, head.account_id, ids, trading_on, fills_of=filled)
+
+
+def _told_of_earlier_days(difference: Difference, statement: Statement, moment: Moment) -> dict[date, str]:
+    """Days that something was told of although their lists are over, each with the reason of its revision."""
+    asked = {order.broker_order_id for order in statement.earlier}
+    told: dict[date, set[str]] = {}
+    for change in difference.changes:
+        order_id = (
+            change.broker_order_id
+            if isinstance(change, OrderChange)
+            else change.fill.broker_order_id
+            if isinstance(change, FillSeen)
+            else None
+        )
+        if order_id in asked and order_id is not None:
+            on = change.trading_on  # type: ignore[union-attr]
+            if on < moment.trading_on or moment.rolled:
+                told.setdefault(on, set()).add(order_id)
+    when = f"learned on {moment.observed_on}"
+    return {on: f"what became of order {', '.join(sorted(ids))} was {when}" for on, ids in told.items()}
 
 
 async def _moment(tx: Tx, account: Account, statement: Statement, trading_on: date, read: Readings) -> Moment:

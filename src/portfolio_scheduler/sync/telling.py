@@ -17,6 +17,7 @@ from portfolio_scheduler.domain.changes import (
     Change,
     FillSeen,
     HoldingChange,
+    KnownOrder,
     Moment,
     OrderChange,
     OrderSeen,
@@ -43,22 +44,24 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class DayEnd(Struct, frozen=True, kw_only=True):
-    """What a day's snapshot is made of, as known when it was read."""
+    """What a day's snapshot is made of: the book as it was read, the orders and executions as they are known of it."""
 
     moment: Moment
     state: State
     margin: Margin | None
+    orders: tuple[KnownOrder, ...]  # these and the executions: with all that was told of the day afterwards
     executions: tuple[FillSeen, ...]
     movements: tuple[HoldingChange, ...] = ()
 
     def counted(self, compared: Context) -> Context:
-        """The context of the valuation, with the orders and executions known then."""
+        """The context of the valuation, with the orders and executions of this telling."""
         day = self.moment.trading_on
         since = compared.before.trading_on if compared.before else day - timedelta(days=1)
         return Context(
             before=compared.before,
             latest=compared.latest,
-            orders_count=sum(1 for known in self.state.orders.values() if known.listed_on == day),
+            previous_session_on=compared.previous_session_on,
+            orders_count=sum(1 for known in self.orders if compared.previous_session_on < known.day <= day),
             fills_count=sum(1 for seen in self.executions if seen.trading_on == day),
             trades=tuple(
                 _trade(seen.fill, seen.trading_on)
