@@ -439,17 +439,20 @@ class Walk:
     async def _check_days(self) -> None:
         assert await self._gaps() == sorted(self.model.lost)
         snapshots = await self.stage.rows(
-            "SELECT trading_on, revision, to_jsonb(s) FROM portfolio_snapshots s WHERE account_id = %s ORDER BY 1, 2",
+            "SELECT trading_on, revision, to_jsonb(s), EXISTS (SELECT FROM ledger_events e "
+            "WHERE e.batch_id = s.batch_id AND e.kind IN ('RECOVERED', 'GAP') AND e.section <> 'orders') FROM portfolio_snapshots s "
+            "WHERE account_id = %s ORDER BY 1, 2",
             self.account.id,
         )
-        assert {on for on, _, _ in snapshots} == self.model.snapshots
-        for (on, revision, row), (next_on, next_revision, next_row) in pairwise(snapshots):
+        assert {on for on, *_ in snapshots} == self.model.snapshots
+        for (on, revision, row, _), (next_on, next_revision, next_row, told) in pairwise(snapshots):
             if on == next_on:
                 assert next_revision == revision + 1
-                assert figures(row) != figures(next_row), f"revision {next_revision} of {on} differs in nothing"
+                differs = figures(row) != figures(next_row)
+                assert differs or told, f"revision {next_revision} of {on} differs in nothing, and nothing was told"
             else:
                 assert next_revision == 1
-        for on, _, row in snapshots:
+        for on, _, row, _ in snapshots:
             assert day_change_adds_up(row), (on, row)
 
     async def _gaps(self) -> list[date]:
