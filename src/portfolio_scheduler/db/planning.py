@@ -13,6 +13,7 @@ from msgspec import Struct
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from portfolio_scheduler.db.gaps import LOOK_BACK, MORNINGS
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT
 from portfolio_scheduler.errors import PortfolioSchedulerError
@@ -105,6 +106,28 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
                 "far": now + FAR_AHEAD,
             },
         )
+        return await cursor.fetchall()
+
+
+async def mornings(tx: Tx, now: datetime, today: date, late: timedelta) -> list[Due]:
+    """Idle accounts with unfinished orders that nobody has read since the morning after.
+
+    Only those that can log in without their owner: the others would be told to act for a run that the day's own run
+    makes needless.
+    """
+    query = f"""
+        SELECT a.id AS account_id, m.at AS slot_at,
+            CASE WHEN m.at >= %(now)s - %(late)s THEN 'scheduled' ELSE 'catch-up' END AS trigger
+        FROM ({MORNINGS}) m JOIN broker_accounts a ON a.id = m.account_id
+        WHERE a.state = 'active' AND (a.login = 'totp' OR a.token_expires_at > %(now)s) AND m.at <= %(now)s
+            AND a.planned_through <= %(ahead)s AND (a.resume_at IS NULL OR a.resume_at <= %(now)s)
+            AND NOT EXISTS (SELECT FROM sync_batches b WHERE b.account_id = a.id
+                AND (b.status IN ('queued', 'running') OR coalesce(b.started_at, b.queued_at) >= m.at))
+        FOR NO KEY UPDATE OF a SKIP LOCKED
+    """  # noqa: S608 - a constant
+    given = {"now": now, "today": today, "since": today - LOOK_BACK, "late": late, "ahead": now + AHEAD}
+    async with tx.cursor(row_factory=class_row(Due)) as cursor:
+        await cursor.execute(query, given)
         return await cursor.fetchall()
 
 
