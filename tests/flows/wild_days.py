@@ -440,7 +440,8 @@ class Walk:
         assert await self._gaps() == sorted(self.model.lost)
         snapshots = await self.stage.rows(
             "SELECT trading_on, revision, to_jsonb(s), EXISTS (SELECT FROM ledger_events e "
-            "WHERE e.batch_id = s.batch_id AND e.kind IN ('RECOVERED', 'GAP') AND e.section <> 'orders') FROM portfolio_snapshots s "
+            "WHERE e.batch_id = s.batch_id AND e.kind IN ('RECOVERED', 'GAP') AND e.section <> 'orders') "
+            "FROM portfolio_snapshots s "
             "WHERE account_id = %s ORDER BY 1, 2",
             self.account.id,
         )
