@@ -52,7 +52,7 @@ async def marks_nothing(*_: object) -> None:
 async def always_revises(*known: Any) -> int:
     """A snapshot each time, whether anything differs or not."""
     app, tx, head, batch, moment, after, margin = known
-    before = await snapshots.context(tx, head.account_id, moment.trading_on)
+    before = await snapshots.context(tx, head.account_id, moment.trading_on, app.calendar.previous(moment.trading_on))
     made = await snapshot_of(app, tx, moment, after, margin, replace(before, latest=None))
     assert made is not None
     revision = before.latest.revision + 1 if before.latest else 1
