@@ -5,22 +5,27 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from typer.testing import CliRunner
 
 from portfolio_scheduler.bench import statements
 from portfolio_scheduler.bench.figures import Scale, at_least, at_most, figure, ratios, significant
 from portfolio_scheduler.bench.run import MEASURES
+from portfolio_scheduler.bench.stage import host
 from portfolio_scheduler.cli.main import app
 from portfolio_scheduler.domain.changes import Moment, OrderChange, OrderSeen, State, fold
 from portfolio_scheduler.domain.diff import diff
+from portfolio_scheduler.simulator.options import SimulatorOptions
 from tests.conftest import open_folder
 
 AIMED_AT = {
     "simulator": 1,
     "pure": 0,
     "apply": 8,
-    "end-to-end": 4,
+    "end-to-end": 5,
+    "unchanged": 1,
+    "limits": 3,
     "planner": 3,
     "first-day": 0,
     "memory": 1,
@@ -82,6 +87,16 @@ def test_a_figure_is_the_median_with_its_spread_and_whether_it_meets_its_aim() -
     assert (significant(0), significant(1234567.0), significant(0.000123456)) == (0, 1235000, 0.0001235)
     assert ratios([2.0, 3.0], [1.0, 6.0]) == [2.0, 0.5]
     assert (Scale().runs >= 5, Scale(quick=True).runs) == (True, 1)
+
+
+async def test_a_broker_that_counts_says_too_many_and_the_bench_counts_it() -> None:
+    """Who asks 30 times within a second, with no budget of their own, is refused 10 times."""
+    async with host(SimulatorOptions(accounts=1, limits=True)) as simulator, aiohttp.ClientSession() as client:
+        headers = {"Authorization": f"Bearer {await simulator.token(1)}", "X-API-VERSION": "1.0"}
+        for _ in range(30):
+            async with client.get(f"{await simulator.url()}/holdings/user", headers=headers) as answer:
+                await answer.read()
+        assert await simulator.statuses() == {200: 20, 429: 10}
 
 
 def test_the_statements_are_of_the_size_they_claim() -> None:

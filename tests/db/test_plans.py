@@ -36,6 +36,7 @@ GROWTH = 300  # rows that the acts themselves add to the account
 LARGE = 20_000  # rows; a smaller table may be read whole
 # Rows of each table for every row of the account that is copied; the others get what makes them large enough.
 DEEP = {"order_history", "current_orders", "order_quantity_changes", "order_fills"}
+OF_THE_UNSETTLED = "jsonb_each(last.sections)"  # only in what the planner asks about accounts that ended badly
 SHARED = {"closing_prices", "instruments", "market_days"}
 
 # Acts of one account, in the words of the command line. ACCOUNT, ORDER and SYMBOL are filled in.
@@ -175,6 +176,13 @@ def foreign_rows(found: Plan, large: set[str], most: dict[str, int]) -> Iterator
             yield f"{table} is not read by account: {found.statement[:200]}"
         elif rows_read(node) > most[table] + GROWTH:
             yield f"{rows_read(node)} rows of {table}, more than one account has: {found.statement[:200]}"
+
+
+def looks_at_everybody(found: Plan) -> Iterator[str]:
+    """What the planner asks about accounts that ended badly, asked about each account there is."""
+    turns = [node["Actual Loops"] for node in found.nodes if node.get("Relation Name") == "sync_batches"]
+    if OF_THE_UNSETTLED in found.statement and max(turns, default=0) > ACCOUNTS / 10:
+        yield f"looks at the batches of {max(turns)} accounts: {found.statement[:200]}"
 
 
 def _conditions(node: dict[str, Any], nodes: list[dict[str, Any]]) -> Iterator[str]:
@@ -364,6 +372,8 @@ def test_no_statement_grows_with_the_rows_of_others(crowded: Terminal) -> None:
             asyncio.run(planned(crowded))
             crowded("accounts", "remove", "trader", "--yes")
         wrong += [f"planner: {what}" for one in plans for what in whole_scans(one, large)]
+        wrong += [f"planner: {what}" for one in plans for what in looks_at_everybody(one)]
+        assert sum(OF_THE_UNSETTLED in one.statement for one in plans) >= 2
     for act in OF_ALL:
         with explainer.listening() as plans:
             assert crowded(*(words.get(word, word) for word in act.split())).code == 0, act
@@ -409,6 +419,12 @@ def test_a_plan_by_account_is_none() -> None:
         *foreign_rows(good, {"current_orders"}, {"current_orders": 1000}),
         *whole_scans(good, {"current_orders"}),
     ]
+
+
+def test_a_tick_that_looks_at_every_account_is_caught() -> None:
+    node = {"Node Type": "Index Scan", "Relation Name": "sync_batches", "Actual Loops": ACCOUNTS}
+    assert list(looks_at_everybody(Plan(statement=f"SELECT FROM {OF_THE_UNSETTLED}", nodes=[node])))
+    assert not list(looks_at_everybody(Plan(statement="SELECT", nodes=[node])))
 
 
 def test_functions_that_run_sql_are_found() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from portfolio_scheduler.cli.summary import summarise
+from portfolio_scheduler.clock import ist
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.db.prices import newest
 from portfolio_scheduler.errors import InvalidInput
@@ -20,6 +21,7 @@ from portfolio_scheduler.sync.instruments import load_instruments
 from portfolio_scheduler.sync.price_import import BadLines, Imported, import_prices
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.instrument_files import an_isin, csv_of
+from tests.flows.ledger_checks import check_ledger
 
 INFY, TCS = "INE009A01021", "INE467B01029"
 FRIDAY = FIRST_DAY - timedelta(days=3)
@@ -257,3 +259,53 @@ async def test_accounts_with_live_data_keep_their_figures(stage: Stage, folder: 
     done = await imported(stage, folder, bhavcopy(stage, FIRST_DAY).replace(",EQ,1,1,1,", ",EQ,1,1,1,9"))
     assert done.revalued == ()
     assert await stage.one("SELECT count(*) FROM portfolio_snapshots") == 1
+
+
+async def valued_at_noons_prices(stage: Stage) -> Any:
+    """An account whose live data ended after noon, so that its day is valued with the prices of then."""
+    account = await stage.connect(1)
+    stage.at(FIRST_DAY, 12)
+    await stage.sync(account)
+    assert not [note for note in (await summarise(stage.app, account)).notes if "before the close" in note], (
+        "while the exchange trades nobody expects a closing price"
+    )
+    stage.sim.world.quirks = Quirks(not_entitled=frozenset({1, 2, 3}))
+    stage.at(FIRST_DAY, 16)
+    assert (await stage.sync(account)).counts["snapshots"] == 1
+    return account
+
+
+async def test_a_price_of_noon_never_passes_for_a_closing_price(stage: Stage, folder: Path) -> None:
+    account = await valued_at_noons_prices(stage)
+    said = await summarise(stage.app, account)
+    assert (said.standing, said.priced_ratio) == ("final", 1)
+    held = await stage.one("SELECT count(*) FROM jsonb_array_elements((SELECT lines FROM portfolio_snapshots))")
+    assert any(note.startswith(f"{held} prices are from before the close: ") for note in said.notes), said.notes
+    assert (
+        await stage.one(
+            """SELECT count(*) FROM portfolio_snapshots, jsonb_array_elements(lines) l
+           WHERE (l ->> 'early_at')::timestamptz = %s""",
+            ist(FIRST_DAY, 12),
+        )
+        == held
+    )
+    await check_ledger(stage, account.id)
+    done = await imported(stage, folder, bhavcopy(stage, FIRST_DAY))
+    assert [one.days for one in done.revalued] == [(FIRST_DAY,)]
+    after = await summarise(stage.app, account)
+    assert (after.revision, after.notes) == (2, ())
+    assert (await imported(stage, folder, bhavcopy(stage, FIRST_DAY))).revalued == ()
+    stage.at(FIRST_DAY, 23, 15)
+    assert (await stage.sync(account)).counts.get("snapshots", 0) == 0, "no revision without end"
+    await check_ledger(stage, account.id)
+
+
+async def test_a_close_equal_to_the_price_of_noon_is_a_revision_as_well(stage: Stage, folder: Path) -> None:
+    """No figure differs, but from now on they are those of the close."""
+    await valued_at_noons_prices(stage)
+    lines = await stage.rows("SELECT instrument_key, price FROM closing_prices WHERE instrument_key LIKE 'INE%%'")
+    text = "date,isin,close\n" + "".join(f"2026-04-20,{isin},{price}\n" for isin, price in lines)
+    assert [one.days for one in (await imported(stage, folder, text)).revalued] == [(FIRST_DAY,)]
+    reason = await stage.one("SELECT reason FROM portfolio_snapshots ORDER BY seq DESC LIMIT 1")
+    assert reason.endswith("differs in prices from before the close")
+    assert (await imported(stage, folder, text)).revalued == ()

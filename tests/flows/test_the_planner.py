@@ -189,7 +189,7 @@ async def test_the_tick_takes_a_fixed_number_of_statements(stage: Stage) -> None
     stage.at(MONDAY, 16)
     with counted_statements() as statements:
         await tick(stage)
-    assert len(statements) <= 12, statements.texts
+    assert len(statements) <= 13, statements.texts
 
 
 # ── a crowd ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -344,6 +344,29 @@ async def _end_badly(stage: Stage, **values: object) -> None:
         *values.values(),
         stage.clock.now(),
     )
+
+
+async def test_what_a_replay_finds_missing_is_read_again(stage: Stage) -> None:
+    """The batch itself says that it was completed; what of it counts was understood later."""
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    assert (await run(stage, account)).status == "completed"
+    stage.move(stage.clock.now() + timedelta(minutes=20))
+    assert await tick(stage) == Planned()
+    await stage.rows(
+        """
+        WITH replay AS (
+            INSERT INTO sync_batches (account_id, trigger, status, fence, queued_at, started_at, finished_at)
+            SELECT account_id, 'replay', 'completed', fence + 1, %(now)s, %(now)s, %(now)s FROM account_heads)
+        INSERT INTO rereadings (account_id, seq, batch_id, observed_at, trading_on, status, sections, flags, reason)
+        SELECT account_id, seq + 1, b.id, %(now)s, b.trading_on, 'partial',
+            jsonb_set(b.sections, '{holdings,outcome}', '"failed"'), '[]', 'a test'
+        FROM account_heads JOIN sync_batches b USING (account_id) RETURNING 1
+        """.replace("%(now)s", f"timestamptz '{stage.clock.now().isoformat()}'")
+    )
+    assert await tick(stage) == Planned(retries=1)
+    assert await stage.one("SELECT wanted FROM sync_batches WHERE trigger = 'retry'") == ["holdings"]
 
 
 async def test_three_retries_are_enough(stage: Stage) -> None:

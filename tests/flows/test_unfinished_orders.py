@@ -1,18 +1,26 @@
 """After a day that was not read to its end: orders known to be open are asked for once, and nothing is made up."""
 
+import asyncio
 import dataclasses
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from portfolio_scheduler.cli.standing import standings
 from portfolio_scheduler.clock import ist
+from portfolio_scheduler.db import accounts
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.gaps import UNFINISHED
+from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain.records import FILL_FINAL
+from portfolio_scheduler.domain.schedule import Reason
 from portfolio_scheduler.simulator.faults import Fault
+from portfolio_scheduler.sync.plan import Planned, plan
 from portfolio_scheduler.sync.replay import replay
+from portfolio_scheduler.sync.run import run_queued
+from portfolio_scheduler.sync.schedules import runs
 from tests.builders import TUESDAY
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger
@@ -221,6 +229,75 @@ async def test_two_weeks_of_trouble_end_as_a_gap_that_names_the_order(stage: Sta
         given_up = [(kind, on, subject) for kind, on, subject in await stage.rows(EVENTS) if subject in open_then]
         assert sorted(given_up) == [("GAP", FIRST_DAY, order) for order in open_then], "once"
     await check_ledger(stage, account.id)
+
+
+async def next_run(stage: Stage, account: Account) -> tuple[datetime, Reason]:
+    async with transaction(stage.app.pool) as tx:
+        account = await accounts.load(tx, account.id)
+    [run] = await runs(stage.app, account, 1)
+    return run.at, run.reason
+
+
+async def until_the_morning(stage: Stage) -> Account:
+    """The same account, read by its late pass as well, which did not find the order either."""
+    account, order_id = await lost_from_the_evenings_list(stage)
+    theirs = stage.sim.account(2)
+    listed, theirs.orders = theirs.orders, {k: v for k, v in theirs.orders.items() if k != order_id}
+    for minutes in ((16, 0), (23, 15)):
+        stage.at(FIRST_DAY, *minutes)
+        theirs.forget_answers()
+        await plan(stage.app, stage.clock.now())
+        await run_queued(stage.app, account.id)
+    theirs.orders = listed
+    stage.at(TUESDAY, 8, 14)
+    return account
+
+
+async def test_the_next_morning_has_a_run_for_them_once(stage: Stage) -> None:
+    account = await until_the_morning(stage)
+    morning = ist(TUESDAY, 8, 15)
+    assert await next_run(stage, account) == (morning, Reason.UNFINISHED)
+    async with transaction(stage.app.pool) as tx:
+        assert (await standings(stage.app, tx, [account.id]))[0].next_due_at == morning
+    assert await plan(stage.app, stage.clock.now()) == Planned()
+    stage.move(morning)
+    planned = await asyncio.gather(*(plan(stage.app, morning) for _ in range(3)))
+    assert sum(one.due for one in planned) == 1
+    assert await stage.one("SELECT trigger FROM sync_batches WHERE slot_at = %s", morning) == "scheduled"
+    report = await run_queued(stage.app, account.id)
+    assert report is not None
+    assert (report.status, report.standing) == ("completed", "late")
+    assert await stage.rows("SELECT kind FROM open_findings") == []
+    for minutes in ((8, 16), (9, 30)):
+        stage.at(TUESDAY, *minutes)
+        assert await plan(stage.app, stage.clock.now()) == Planned()
+    assert await next_run(stage, account) == (ist(TUESDAY, 16), Reason.REGULAR)
+
+
+async def test_a_morning_that_was_slept_through_is_caught_up_with(stage: Stage) -> None:
+    await until_the_morning(stage)
+    stage.at(TUESDAY, 9, 30)
+    assert await plan(stage.app, stage.clock.now()) == Planned(due=1)
+    slot = await stage.rows("SELECT trigger, slot_at FROM sync_batches WHERE status = 'queued'")
+    assert slot == [("catch-up", ist(TUESDAY, 8, 15))]
+
+
+async def test_who_has_been_read_since_or_cannot_log_in_has_no_such_run(stage: Stage) -> None:
+    account = await until_the_morning(stage)
+    stage.at(TUESDAY, 8, 20)
+    stage.sim.add_fault(Fault(kind="html", path="/v1/order/detail", status=503, times=None))
+    await stage.rows("UPDATE broker_accounts SET login = 'approval', token_expires_at = NULL RETURNING id")
+    assert await plan(stage.app, stage.clock.now()) == Planned(), "the owner is not woken for it"
+    await stage.rows("UPDATE broker_accounts SET login = 'totp' RETURNING id")
+    await stage.sync(account)
+    assert await plan(stage.app, stage.clock.now()) == Planned(), "it has been asked; the day's run asks again"
+
+
+async def test_before_the_close_nobody_knows_which_orders_will_be_left(stage: Stage) -> None:
+    account, _ = await read_until_ten(stage)
+    assert Reason.UNFINISHED not in {run.reason for run in await runs(stage.app, account, 10)}
+    stage.at(FIRST_DAY, 15, 31)
+    assert Reason.UNFINISHED in {run.reason for run in await runs(stage.app, account, 10)}
 
 
 async def test_the_index_of_open_orders_knows_the_statuses_that_end_one(stage: Stage) -> None:

@@ -25,8 +25,11 @@ async def measure(scale: Scale) -> list[Figure]:
     accounts = scale.of(120, 3)
     return [
         await _days(scale, f"{name}, {_workers(workers)}", load, accounts, workers, at_least(60))
-        for name, load in (("(a) 100 new orders, no fills", PREDECESSOR), ("(b) 5 new orders, 3 filled", NORMAL))
-        for workers in (1, 2)
+        for name, load, crews in (
+            ("(a) 100 new orders, no fills", PREDECESSOR, (1, 2)),
+            ("(b) 5 new orders, 3 filled", NORMAL, (1, 2, 4)),
+        )
+        for workers in crews
     ]
 
 

@@ -11,6 +11,8 @@ from portfolio_scheduler.bench import (
     place,
     planner,
     pure,
+    rate_limits,
+    second_look,
     simulator_alone,
     warm_start,
 )
@@ -25,6 +27,8 @@ MEASURES: dict[str, Measure] = {
     "pure": pure.measure,
     "apply": apply_only.measure,
     "end-to-end": end_to_end.measure,
+    "unchanged": second_look.measure,
+    "limits": rate_limits.measure,
     "planner": planner.measure,
     "first-day": end_to_end.measure_first_day,
     "memory": footprint.measure_memory,

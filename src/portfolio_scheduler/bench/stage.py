@@ -5,6 +5,7 @@ once. Syncs are put on the queue as the planner puts them there.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date, datetime
@@ -76,6 +77,10 @@ class Host:
         answered = len(self.simulator.requests)
         self.simulator.requests.clear()
         return answered
+
+    async def statuses(self) -> dict[int, int]:
+        """How many calls since last asked were answered by which HTTP status."""
+        return dict(Counter(request.status for request in self.simulator.requests))
 
 
 @asynccontextmanager

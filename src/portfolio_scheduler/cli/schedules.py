@@ -54,17 +54,17 @@ def _in_words(listed: object) -> str:
 
 
 async def _shown(app: "App", account: str | None) -> "list[dict[str, object]]":
-    return [_one(app, one) for one in await chosen(app, account)]
+    return [await _one(app, one) for one in await chosen(app, account)]
 
 
-def _one(app: "App", account: "Account") -> "dict[str, object]":
+async def _one(app: "App", account: "Account") -> "dict[str, object]":
     from portfolio_scheduler.domain.schedule import kept
     from portfolio_scheduler.sync.schedules import runs
 
     _, problem = kept(account.schedules)
     due: datetime | None = None
     if account.state in {"active", "needs_login"}:
-        due = next((each.at for each in runs(app, account, 1)), None)
+        due = next((each.at for each in await runs(app, account, 1)), None)
     late = "23:56" if "COMMODITY" in account.segments else "23:15"
     return {
         "account": account.label,
@@ -124,7 +124,7 @@ async def _set(
 
     [one] = await chosen(app, account)
     after, changed = await set_schedules(app, one.id, listed, late_pass=late_pass)
-    return after, changed, unread_close(app, after), runs(app, after, 1)
+    return after, changed, unread_close(app, after), await runs(app, after, 1)
 
 
 def _print_next(one: "Run") -> None:
@@ -175,4 +175,4 @@ async def _preview(app: "App", account: str, count: int) -> "tuple[Account, list
     from portfolio_scheduler.sync.schedules import runs, unread_close
 
     [one] = await chosen(app, account)
-    return checked_open(one), runs(app, one, count), unread_close(app, one)
+    return checked_open(one), await runs(app, one, count), unread_close(app, one)

@@ -18,6 +18,7 @@ from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, Coverage
 from portfolio_scheduler.domain.records import Outcome
 from portfolio_scheduler.sync.dating import clock_advice
 from portfolio_scheduler.sync.risks import risks
+from portfolio_scheduler.sync.schedules import mornings
 from portfolio_scheduler.sync.slots import last_run, next_run, timetable
 
 
@@ -62,7 +63,16 @@ async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Stand
     now = app.clock.now()
     kinds = {_slots_of(row): row for row in found}  # most accounts are due together, and looking ahead takes time
     due = {kind: _due(app, row, now) for kind, row in kinds.items()}
-    return [_standing(app, row, now, due[_slots_of(row)]) for row in found]
+    early = await mornings(app, tx, account_ids)
+    return [_standing(app, row, now, _sooner(due[_slots_of(row)], early.get(row.account_id))) for row in found]
+
+
+def _sooner(
+    due: tuple[datetime | None, datetime | None], morning_at: datetime | None
+) -> tuple[datetime | None, datetime | None]:
+    """The next run is that for unfinished orders, if no other comes before."""
+    expected_at, due_at = due
+    return expected_at, min((at for at in (due_at, morning_at) if at is not None), default=None)
 
 
 def _slots_of(row: AccountRow) -> tuple[bytes, bool, bool]:

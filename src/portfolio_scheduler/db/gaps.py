@@ -1,7 +1,7 @@
 """Which days of an account have been decided, read while they lasted or given up, and which orders have no end yet."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
 
@@ -56,6 +56,24 @@ UNFINISHED: LiteralString = """
         WHERE e.account_id = o.account_id AND e.kind IN ('GAP', 'RECOVERED') AND e.trading_on >= o.listed_on
             AND e.subject = o.broker_order_id)
 """
+
+
+# When they are asked for without waiting for the day's run: the morning after, before any session opens. By account.
+MORNINGS: LiteralString = f"""
+    SELECT o.account_id, max((greatest(o.listed_on, o.trade_on) + 1 + time '08:15') AT TIME ZONE 'Asia/Kolkata') AS at
+    FROM current_orders o WHERE o.listed_on >= %(since)s AND {UNFINISHED} GROUP BY o.account_id
+"""  # noqa: S608 - a constant
+
+
+async def mornings(tx: Tx, account_ids: Sequence[UUID], now: datetime, today: date) -> dict[UUID, datetime]:
+    """The mornings still to come at which accounts are read for their unfinished orders of days before `today`."""
+    query = f"""
+        SELECT m.account_id, m.at FROM ({MORNINGS}) m JOIN broker_accounts a ON a.id = m.account_id
+        WHERE a.id = ANY(%(accounts)s) AND m.at > %(now)s AND (a.login = 'totp' OR a.token_expires_at > m.at)
+    """  # noqa: S608 - a constant
+    given = {"accounts": list(account_ids), "now": now, "today": today, "since": today - LOOK_BACK}
+    cursor = await tx.execute(query, given)
+    return dict(await cursor.fetchall())
 
 
 async def unfinished(tx: Tx, account_id: UUID, today: date, listed: Sequence[str]) -> list[Order]:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from portfolio_scheduler.db.gaps import LOOK_BACK, MORNINGS
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT
 from portfolio_scheduler.errors import PortfolioSchedulerError
@@ -108,6 +109,28 @@ async def idle(tx: Tx, due: Sequence[KindDue], now: datetime) -> list[Due]:
         return await cursor.fetchall()
 
 
+async def mornings(tx: Tx, now: datetime, today: date, late: timedelta) -> list[Due]:
+    """Idle accounts with unfinished orders that nobody has read since the morning after.
+
+    Only those that can log in without their owner: the others would be told to act for a run that the day's own run
+    makes needless.
+    """
+    query = f"""
+        SELECT a.id AS account_id, m.at AS slot_at,
+            CASE WHEN m.at >= %(now)s - %(late)s THEN 'scheduled' ELSE 'catch-up' END AS trigger
+        FROM ({MORNINGS}) m JOIN broker_accounts a ON a.id = m.account_id
+        WHERE a.state = 'active' AND (a.login = 'totp' OR a.token_expires_at > %(now)s) AND m.at <= %(now)s
+            AND a.planned_through <= %(ahead)s AND (a.resume_at IS NULL OR a.resume_at <= %(now)s)
+            AND NOT EXISTS (SELECT FROM sync_batches b WHERE b.account_id = a.id
+                AND (b.status IN ('queued', 'running') OR coalesce(b.started_at, b.queued_at) >= m.at))
+        FOR NO KEY UPDATE OF a SKIP LOCKED
+    """  # noqa: S608 - a constant
+    given = {"now": now, "today": today, "since": today - LOOK_BACK, "late": late, "ahead": now + AHEAD}
+    async with tx.cursor(row_factory=class_row(Due)) as cursor:
+        await cursor.execute(query, given)
+        return await cursor.fetchall()
+
+
 async def add_due(tx: Tx, due: Sequence[Due], now: datetime) -> list[UUID]:
     """A queued batch for each; one that has its slot already, or got an open batch meanwhile, is left alone.
 
@@ -151,7 +174,9 @@ EXPECTED = sorted(
 
 # Accounts whose newest batch ended badly, with what of it could be read again: `tried` counts the retries since the
 # run that was due or asked for, without those that a full disk or an interruption ended, `in_a_row` the newest of these
-# interruptions; `repeated` are sections that said the same unknown thing again and again.
+# interruptions; `repeated` are sections that said the same unknown thing again and again. Most accounts are passed over
+# by the index `sync_batches_unsettled`, whose words the first condition repeats. It names no account too few: what a
+# replay understood differently was replayed after it had been read.
 _ENDED_BADLY: LiteralString = """
     FROM broker_accounts a
     CROSS JOIN LATERAL (
@@ -185,7 +210,11 @@ _ENDED_BADLY: LiteralString = """
     CROSS JOIN LATERAL (
         SELECT string_agg(key, ', ' ORDER BY key) AS sections FROM jsonb_each(last.sections)
         WHERE value ->> 'outcome' = 'not_entitled' AND key <> 'prices') forbidden
-    WHERE a.state IN ('active', 'needs_login') AND last.finished_at > %(now)s - %(within)s
+    WHERE a.id IN (
+            SELECT account_id FROM sync_batches WHERE finished_at > %(now)s - %(within)s
+                AND (status IN ('partial', 'failed') OR trigger = 'replay'
+                    OR (sections - 'prices') @? '$.* ? (@.outcome == "not_entitled")'))
+        AND a.state IN ('active', 'needs_login') AND last.finished_at > %(now)s - %(within)s
 """
 _IS_BUG: LiteralString = "coalesce(last.error_class <> ALL(%(expected)s), false)"
 _CAN_BE_RETRIED: LiteralString = f"""

@@ -62,7 +62,7 @@ async def newest(tx: Tx, keys: Collection[str], until_on: date) -> dict[str, Pri
         SELECT coalesce(json_object_agg(k.key, to_json(p)), '{}')::text
         FROM unnest(%(keys)s::text[]) k (key)
         CROSS JOIN LATERAL (
-            SELECT price, priced_on, source FROM closing_prices c
+            SELECT price, priced_on, source, priced_at FROM closing_prices c
             WHERE c.instrument_key = k.key AND c.priced_on <= %(until)s
             ORDER BY c.priced_on DESC, c.priced_at DESC, c.source DESC LIMIT 1
         ) p

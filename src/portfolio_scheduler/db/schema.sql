@@ -3075,6 +3075,13 @@ CREATE UNIQUE INDEX sync_batches_slot ON public.sync_batches USING btree (accoun
 
 
 --
+-- Name: sync_batches_unsettled; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX sync_batches_unsettled ON public.sync_batches USING btree (finished_at) WHERE ((status = ANY (ARRAY['partial'::text, 'failed'::text])) OR (trigger = 'replay'::text) OR ((sections - 'prices'::text) @? '$.*?(@."outcome" == "not_entitled")'::jsonpath));
+
+
+--
 -- Name: sync_batches batches_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
 --
 

@@ -112,7 +112,7 @@ class DayToValue(Struct, frozen=True, kw_only=True):
     state_seq: int  # the snapshot it goes back to
     fence: int  # of the batch up to which it knew the account
     read_at: datetime  # when the reading was made that it stands for
-    is_outdated: bool  # a line has no price, or an older one than is known now
+    is_outdated: bool  # a line has no price, or an older or earlier one than is known now
 
 
 async def days_to_value(tx: Tx, since_on: date, account_id: UUID | None = None) -> list[DayToValue]:
@@ -129,10 +129,12 @@ async def days_to_value(tx: Tx, since_on: date, account_id: UUID | None = None) 
             ), compared AS (
                 SELECT n.account_id, n.trading_on, n.state_seq, EXISTS (
                     SELECT FROM jsonb_to_recordset(n.lines)
-                        AS l (isin text, quantity numeric, price numeric, priced_on date, source text)
+                        AS l (isin text, quantity numeric, price numeric, priced_on date, source text,
+                            early_at timestamptz)
                     JOIN closing_prices c ON c.instrument_key = l.isin AND c.priced_on <= n.trading_on
                     WHERE l.quantity <> 0 AND (l.price IS NULL OR c.priced_on > l.priced_on
-                        OR (c.priced_on = l.priced_on AND c.source = l.source AND c.price <> l.price))) AS is_outdated
+                        OR (c.priced_on = l.priced_on AND (c.priced_at > l.early_at
+                            OR (c.source = l.source AND c.price <> l.price))))) AS is_outdated
                 FROM newest n
             )
             SELECT c.account_id, c.trading_on, c.state_seq, b.fence, o.observed_at AS read_at, c.is_outdated

@@ -51,6 +51,7 @@ class Reason(StrEnum):
     SPECIAL = "special session"
     LATE_PASS = "late pass"
     CATCH_UP = "catch-up"
+    UNFINISHED = "unfinished orders"
 
 
 class Slot(Struct, frozen=True):

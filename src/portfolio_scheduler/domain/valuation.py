@@ -4,8 +4,8 @@ Rules 7, 8, 9 and 12 of docs/architecture.md: no price is invented, nothing is c
 `value - value before = market_move + net_invested + transferred + unexplained` holds exactly or is not stated.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from decimal import Decimal, localcontext
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from portfolio_scheduler.domain.records import Holding, Margin, Position
 
 PAISA = Decimal("0.01")
 LATE = "profit or loss of the day's positions unknown: read on a later date"
+NAMED = 5  # so many instruments are named in a note
 EXACT = 60  # digits of working precision: every product and sum below is exact
 
 
@@ -25,6 +26,8 @@ class PricePoint(Struct, frozen=True, kw_only=True):
     price: Decimal
     priced_on: date
     source: str
+    priced_at: datetime | None = None
+    early_at: datetime | None = None  # the same, if the session of that day had not closed: it is no closing price
 
 
 class Trade(Struct, frozen=True, kw_only=True):
@@ -36,7 +39,7 @@ class Trade(Struct, frozen=True, kw_only=True):
     price: Decimal
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One ISIN of a snapshot. `basis` says how the quantity came about (rule 8)."""
 
     isin: str
@@ -47,6 +50,7 @@ class Line(Struct, frozen=True, kw_only=True):
     priced_on: date | None
     source: str | None
     basis: str  # "added": holdings + today's net; "contained": holdings already have it; "unexplained": neither fits
+    early_at: datetime | None = None  # when its price was read, if that was before the close
 
     @property
     def value(self) -> Decimal | None:
@@ -139,7 +143,7 @@ def value(
             oldest_price_on=min((line.priced_on for line in priced if line.priced_on), default=None),
             change=day_change(lines, holdings_value, before, previous_session_on, trades),
             lines=lines,
-            notes=(*_line_notes(held), *notes),
+            notes=(*_line_notes(held), *notes, *_early_notes(held, book.positions, prices)),
         )
 
 
@@ -166,6 +170,20 @@ def _line_notes(held: Sequence[Line]) -> list[str]:
         if line.basis == "unexplained"
     ]
     return notes
+
+
+def _early_notes(
+    held: Sequence[Line], positions: Sequence[Position], prices: Mapping[str, PricePoint]
+) -> Iterator[str]:
+    """Of which instruments no closing price is known but one read while the exchange was still trading."""
+    names = {line.trading_symbol for line in held if line.early_at is not None}
+    for position in positions:
+        point = prices.get(instrument_key(position))
+        if position.quantity and not is_delivery(position) and point is not None and point.early_at is not None:
+            names.add(position.trading_symbol)
+    if names:
+        told = ", ".join(sorted(names)[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        yield f"{'1 price is' if len(names) == 1 else f'{len(names)} prices are'} from before the close: {told}"
 
 
 class Today(Struct, kw_only=True):
@@ -198,6 +216,7 @@ def effective_lines(
                 price=point.price,
                 priced_on=point.priced_on,
                 source=point.source,
+                early_at=point.early_at,
             )
         lines.append(line)
     return tuple(lines)

@@ -64,6 +64,9 @@ async def plan(app: App, now: datetime) -> Planned:
     found = await _due(app, kinds, now)
     async with transaction(app.pool) as tx:
         due = await planning.idle(tx, found, now) if found else []
+        seen = {each.account_id for each in due}
+        mornings = await planning.mornings(tx, now, ist_date(now), LATE)
+        due += [each for each in mornings if each.account_id not in seen]
         added = await planning.add_due(tx, due, now) if due else []
         retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings))
         noticed = await planning.add_notices(tx, now, ist_date(now))

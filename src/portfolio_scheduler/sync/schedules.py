@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import ist, ist_date
-from portfolio_scheduler.db import accounts, ledger
+from portfolio_scheduler.db import accounts, gaps, ledger
 from portfolio_scheduler.db.accounts import Account
-from portfolio_scheduler.db.pool import transaction
+from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.schedule import DAY, Reason, Schedule, Slot, Timetable
 from portfolio_scheduler.errors import InvalidInput
@@ -89,11 +89,23 @@ def _check(app: App, account: Account) -> None:
             )
 
 
-def runs(app: App, account: Account, count: int) -> list[Run]:
+async def mornings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> dict[UUID, datetime]:
+    """When accounts are read for orders that have no end. Before the close, the day's run may still bring it."""
+    now = app.clock.now()
+    session = app.calendar.session(ist_date(now))
+    open_still = session is not None and now < session.closes_at
+    return await gaps.mornings(tx, account_ids, now, ist_date(now) if open_still else ist_date(now) + DAY)
+
+
+async def runs(app: App, account: Account, count: int) -> list[Run]:
     """The next runs of an account. One that is due already comes first."""
     now, table = app.clock.now(), _timetable(account)
     slots = [*_overdue(app, table, account.planned_through, now)]
     slots += islice(schedule.upcoming(table, app.calendar.between, now), count)
+    async with transaction(app.pool) as tx:
+        morning_at = (await mornings(app, tx, [account.id])).get(account.id)
+    if morning_at is not None and morning_at not in {slot.at for slot in slots}:
+        slots = sorted([*slots, Slot(morning_at, Reason.UNFINISHED)], key=lambda slot: slot.at)
     return [_run(app, slot) for slot in slots[:count]]
 
 

@@ -13,7 +13,7 @@ from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.snapshots import Context
 from portfolio_scheduler.domain.changes import Moment, State
 from portfolio_scheduler.domain.records import Margin
-from portfolio_scheduler.domain.valuation import Book, Valuation, instrument_key, value
+from portfolio_scheduler.domain.valuation import Book, PricePoint, Valuation, instrument_key, value
 
 # What makes a revision: quantities, orders and figures. Prices and their labels alone show in the figures.
 COMPARED = (
@@ -91,9 +91,21 @@ async def valued(
     )
     keys = {holding.isin for holding in book.holdings} | {instrument_key(p) for p in book.positions}
     keys |= {line.isin for line in compared.before.lines} if compared.before else set()
-    points = await prices.newest(tx, keys, trading_on)
+    points = {
+        key: _marked(app, point, trading_on) for key, point in (await prices.newest(tx, keys, trading_on)).items()
+    }
     previous_on = app.calendar.previous(trading_on)
     return value(trading_on, book, points, compared.before, previous_on, compared.trades)
+
+
+def _marked(app: App, point: PricePoint, trading_on: date) -> PricePoint:
+    """A price read while the exchange was trading is no closing price; while it still is, nobody expects one."""
+    session = app.calendar.session(point.priced_on)
+    if session is None or point.priced_at is None or point.priced_at >= session.closes_at:
+        return point
+    if point.priced_on == trading_on and app.clock.now() < session.closes_at:
+        return point
+    return msgspec.structs.replace(point, early_at=point.priced_at)
 
 
 def _reason(moment: Moment) -> str:
@@ -118,11 +130,17 @@ def as_snapshot(valuation: Valuation, compared: Context, reason: str) -> Snapsho
 
 
 def differing(before: Snapshot, after: Snapshot, compared: Sequence[str] = COMPARED) -> list[str]:
-    """Which figures, or the quantities, are not the same."""
+    """Which figures, or the quantities, or which of the prices are closing prices, are not the same."""
     names = [name for name in compared if getattr(before, name) != getattr(after, name)]
     if _quantities(before.lines) != _quantities(after.lines):
         names.append("quantities")
+    if _early(before.lines) != _early(after.lines):
+        names.append("prices from before the close")
     return names
+
+
+def _early(lines: Sequence[Mapping[str, object]]) -> set[object]:
+    return {line["isin"] for line in lines if line.get("early_at")}
 
 
 def _quantities(lines: Sequence[Mapping[str, object]]) -> dict[object, Decimal]:
