@@ -173,4 +173,4 @@ def test_more_accounts_take_no_more_statements(terminal: Terminal) -> None:
                 assert terminal(*args).code == 0
             counts.append(len(statements))
     assert one == all_three
-    assert max(one) <= 12  # three transactions, the calendar, the accounts and at most four reads
+    assert max(one) <= 13  # three transactions, the calendar, the accounts and at most five reads

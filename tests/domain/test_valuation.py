@@ -288,3 +288,53 @@ def test_delivery_and_contract_values_are_not_in_the_positions_profit() -> None:
 def test_cash_that_was_not_said_is_unknown() -> None:
     assert valued().cash is None
     assert valued(margin=Margin(clear_cash=d(25000))).cash == 25000
+
+
+# ── one share under two names ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def bought_today(isin: str | None) -> Position:
+    return a_position("INFY", bought=4, bought_at=100, isin=isin)
+
+
+def a_trade(isin: str | None) -> Trade:
+    return Trade(isin=isin or "NSE:INFY", traded_on=TUESDAY, units=d(4), price=d(100), trading_symbol="INFY")
+
+
+@pytest.mark.parametrize("position", [INFY, None])
+@pytest.mark.parametrize("trade", [INFY, None])
+@pytest.mark.parametrize("priced_under", [INFY, "NSE:INFY"])
+def test_a_share_that_comes_with_and_without_its_isin_is_one_share(
+    position: str | None, trade: str | None, priced_under: str
+) -> None:
+    key = priced_under if position is None else INFY
+    if position is None and trade is None:
+        key = "NSE:INFY"
+    found = valued(
+        positions=(bought_today(position),), prices={key: at(110)}, before=monday(), trades=(a_trade(trade),)
+    )
+    (line,) = found.lines
+    assert (line.quantity, line.basis, line.value) == (4, "added", 440)
+    change = found.change
+    assert (change.net_invested, change.market_move, change.unexplained) == (400, 40, 0), change
+
+
+def test_a_line_of_yesterday_without_an_isin_is_the_holding_of_today() -> None:
+    yesterday = monday(Line(isin="NSE:INFY", trading_symbol="INFY", quantity=d(4), average_price=d(100), price=d(100),
+                            priced_on=MONDAY, source="ltp", basis="added"))  # fmt: skip
+    found = valued(a_holding(INFY, 4, trading_symbol="INFY"), prices={INFY: at(110)}, before=yesterday)
+    assert (found.change.market_move, found.change.unexplained) == (40, 0)
+
+
+def test_two_shares_are_never_made_one() -> None:
+    """Nobody knows which ISIN the share without one has."""
+    found = valued(
+        a_holding(TCS, 1, trading_symbol="TCS"),
+        positions=(bought_today(None),),
+        prices={"NSE:INFY": at(110), TCS: at(10)},
+        before=monday(Line(isin=TCS, trading_symbol="TCS", quantity=d(1), average_price=d(1), price=d(10),
+                           priced_on=MONDAY, source="ltp", basis="added")),
+        trades=(a_trade(None),),
+    )  # fmt: skip
+    assert [(line.isin, line.quantity) for line in found.lines] == [(TCS, 1), ("NSE:INFY", 4)]
+    assert found.change.unexplained == 0

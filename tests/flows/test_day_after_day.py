@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from portfolio_scheduler.domain.line_diff import DELIVERY
+from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.server import Simulator
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger, facts_of
@@ -116,3 +117,16 @@ async def test_a_share_bought_today_is_counted_once_today_and_tomorrow(stage: St
             DAYS[0],
         )
         assert rows[0][0] == (before[0][0] if before else 0)
+
+
+async def test_positions_without_isins_are_no_riddle_beside_trades_that_have_them(stage: Stage) -> None:
+    account = await stage.connect(2)
+    stage.sim.add_fault(Fault(kind="edit", path="/v1/positions", rows="positions", without=["symbol_isin"], times=None))
+    for day in DAYS[:4]:
+        stage.at(day, 16)
+        await stage.sync(account)
+    assert await stage.one("SELECT count(*) FROM position_changes WHERE isin IS NOT NULL") == 0
+    assert await stage.one("SELECT count(*) FROM order_fills WHERE isin IS NOT NULL") > 0
+    days = await stage.rows("SELECT unexplained FROM portfolio_snapshots ORDER BY trading_on")
+    assert [amount for (amount,) in days] == [None, 0, 0, 0]
+    await check_ledger(stage, account.id)

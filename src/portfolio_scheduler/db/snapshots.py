@@ -58,6 +58,7 @@ SELECT json_build_object(
         WHERE account_id = %(account)s AND trading_on = %(day)s),
     'trades', (SELECT coalesce(json_agg(json_build_object(
             'isin', coalesce(f.isin, f.exchange || ':' || f.trading_symbol), 'traded_on', f.trading_on,
+            'trading_symbol', f.trading_symbol,
             'units', CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END, 'price', f.price)
             ORDER BY f.seq), '[]')
         FROM effective_order_fills f WHERE f.account_id = %(account)s

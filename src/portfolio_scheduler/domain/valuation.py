@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal, localcontext
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from portfolio_scheduler.domain.corporate_actions import Carried, Movement, Stood, carry
 from portfolio_scheduler.domain.money import ZERO
@@ -37,6 +38,7 @@ class Trade(Struct, frozen=True, kw_only=True):
     traded_on: date
     units: Decimal
     price: Decimal
+    trading_symbol: str | None = None
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -122,7 +124,8 @@ def value(
     """Value the book. `prices` by instrument key; `trades` are the delivery executions since `before`."""
     with localcontext() as context:
         context.prec = EXACT
-        lines = effective_lines(book, prices, before, trades)
+        book, prices, before, trades = _by_isin(book, prices, before, trades)
+        lines = _lines(book, prices, before, trades)
         held = [line for line in lines if line.quantity]
         priced = [line for line in held if line.price is not None]
         holdings_value = _total(line.value for line in priced) if priced or not held else None
@@ -199,6 +202,55 @@ def effective_lines(
     book: Book, prices: Mapping[str, PricePoint], before: Before | None, trades: Sequence[Trade]
 ) -> tuple[Line, ...]:
     """Rule 8: holdings plus today's delivery trades, each unit counted once. Sorted by ISIN."""
+    return _lines(*_by_isin(book, prices, before, trades))
+
+
+def _by_isin(
+    book: Book, prices: Mapping[str, PricePoint], before: Before | None, trades: Sequence[Trade]
+) -> tuple[Book, Mapping[str, PricePoint], Before | None, Sequence[Trade]]:
+    """The same, each share under its ISIN wherever one of them names it: a position, a trade or the line of the day
+    before that comes without is no other share."""
+    isins = _isins(book, before, trades)
+    nameless = [p for p in book.positions if is_delivery(p) and not p.isin and p.trading_symbol in isins]
+    aliases = {isins[p.trading_symbol]: prices[key] for p in nameless if (key := instrument_key(p)) in prices}
+    positions = tuple(replace(p, isin=isins[p.trading_symbol]) if p in nameless else p for p in book.positions)
+    named = tuple(
+        replace(trade, isin=isins.get(trade.trading_symbol or "", trade.isin)) if _is_unnamed(trade.isin) else trade
+        for trade in trades
+    )
+    return replace(book, positions=positions), aliases | dict(prices), _named(before, isins), named
+
+
+def _isins(book: Book, before: Before | None, trades: Sequence[Trade]) -> dict[str, str]:
+    """The ISIN of each share by its symbol; what the holdings say counts most."""
+    isins = {line.trading_symbol: line.isin for line in before.lines if not _is_unnamed(line.isin)} if before else {}
+    isins |= {t.trading_symbol: t.isin for t in trades if t.trading_symbol and not _is_unnamed(t.isin)}
+    isins |= {p.trading_symbol: p.isin for p in book.positions if is_delivery(p) and p.isin}
+    return isins | {holding.trading_symbol: holding.isin for holding in book.holdings}
+
+
+def _is_unnamed(key: str) -> bool:
+    """Whether a line or a trade goes by EXCHANGE:SYMBOL."""
+    return ":" in key
+
+
+def _named(before: Before | None, isins: Mapping[str, str]) -> Before | None:
+    """The lines of the day before, under their ISINs unless two lines would become one."""
+    if before is None:
+        return None
+    taken = {line.isin for line in before.lines}
+    lines = []
+    for line in before.lines:
+        isin = isins.get(line.trading_symbol, line.isin) if _is_unnamed(line.isin) else line.isin
+        is_free = isin not in taken
+        taken.add(isin)
+        lines.append(replace(line, isin=isin) if is_free else line)
+    return replace(before, lines=tuple(lines))
+
+
+def _lines(
+    book: Book, prices: Mapping[str, PricePoint], before: Before | None, trades: Sequence[Trade]
+) -> tuple[Line, ...]:
     holdings = {holding.isin: holding for holding in book.holdings}
     todays = _todays(book)
     expected = _expected(book, before, trades)
@@ -224,12 +276,10 @@ def effective_lines(
 
 def _todays(book: Book) -> dict[str, Today]:
     """Today's delivery trades by ISIN. Carried-forward quantities are not today's."""
-    isins = {holding.trading_symbol: holding.isin for holding in book.holdings}
     todays: dict[str, Today] = {}
     for position in book.positions:
         if is_delivery(position):
-            isin = position.isin or isins.get(position.trading_symbol) or instrument_key(position)
-            today = todays.setdefault(isin, Today(trading_symbol=position.trading_symbol))
+            today = todays.setdefault(instrument_key(position), Today(trading_symbol=position.trading_symbol))
             today.bought += position.credit_quantity
             today.bought_value += position.credit_quantity * position.credit_price
             today.sold += position.debit_quantity

@@ -91,6 +91,7 @@ async def valued(
     )
     keys = {holding.isin for holding in book.holdings} | {instrument_key(p) for p in book.positions}
     keys |= {line.isin for line in compared.before.lines} if compared.before else set()
+    keys |= {trade.isin for trade in compared.trades}
     points = {
         key: _marked(app, point, trading_on) for key, point in (await prices.newest(tx, keys, trading_on)).items()
     }

@@ -216,4 +216,5 @@ def _units(fill: Fill) -> Decimal:
 
 def _trade(fill: Fill, on: date) -> Trade:
     isin = fill.isin or f"{fill.exchange}:{fill.trading_symbol}"
-    return Trade(isin=isin, traded_on=on, units=_units(fill), price=fill.price)
+    symbol = fill.trading_symbol
+    return Trade(isin=isin, traded_on=on, units=_units(fill), price=fill.price, trading_symbol=symbol)

@@ -73,6 +73,7 @@ SELECT a.id AS account_id, a.label AS account, h.read_on, h.read_at,
     to_json(s) AS before,
     (SELECT coalesce(json_agg(json_build_object(
             'isin', coalesce(f.isin, f.exchange || ':' || f.trading_symbol), 'traded_on', f.trading_on,
+            'trading_symbol', f.trading_symbol,
             'units', CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END, 'price', f.price)), '[]')
         FROM effective_order_fills f
         WHERE f.account_id = a.id AND f.trading_on > s.trading_on AND f.trading_on <= r.read_on
