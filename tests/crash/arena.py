@@ -41,8 +41,8 @@ from tests.crash.worker_process import CALENDAR, Duty, Trouble, Worker
 LEASE_SECONDS = 1
 PATIENCE_SECONDS = 120  # for one moment; what takes longer hangs, and counts as a failure
 LOOK_SECONDS = 0.05
-NOON, EVENING = 12, 16
-SCHEDULES = [{"cron": f"0 {hour} * * 1-5", "timezone": "Asia/Kolkata"} for hour in (NOON, EVENING)]
+HOURS = NOON, EVENING, NIGHT = 12, 16, 20  # nothing happens between the last two, so that the second reads the same
+SCHEDULES = [{"cron": f"0 {hour} * * 1-5", "timezone": "Asia/Kolkata"} for hour in HOURS]
 SLEPT = timedelta(minutes=15)  # workers look so long after the slot: a catch-up is never spread over time
 RETRY = timedelta(minutes=16)
 
@@ -71,7 +71,7 @@ class Arena:
     # ── time ──
 
     def next_moment(self, hour: int, *, skipping: int = 0, another_day: bool = False) -> None:
-        """Noon of the next trading day (after so many that nobody reads), or the evening of this one (or the next)."""
+        """Noon of the next trading day (after so many that nobody reads), or a later hour of this one (or the next)."""
         lost: list[date] = []
         if hour == NOON or another_day or self._day < 0:
             first = self._day < 0

@@ -133,7 +133,7 @@ def _orders(seen: Seen, truth: Truth) -> Iterator[Key]:
 
 
 def _first_sight(order: TrueOrder) -> Iterator[Key]:
-    yield ("change", order.id, "ORDER_PLACED", 0, 0)
+    """That it was placed is told by the order itself, never by a change as well."""
     if order.filled:
         yield _filled(order, order.filled)
     if order.status == "CANCELLED":

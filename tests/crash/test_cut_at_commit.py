@@ -75,7 +75,7 @@ async def test_an_apply_that_the_database_ends_is_tried_again(
 
     wanted = scaled(TIMES[act])
     points = ["facts_written", "state_saved", "batch_finished", "keeping_answers"]
-    outcome = await in_lanes(template, admin, (points * wanted)[: max(-(-wanted // 4), 4)], lane)
+    outcome = await in_lanes(template, admin, (points * wanted)[: max(-(-wanted // 4), 2)], lane)
     tell(f"T8/T9 {act} in the midst of it", f"{sum(happened)} times; {outcome}")
     assert outcome.wrong == []
     assert sum(happened) >= wanted

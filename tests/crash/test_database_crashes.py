@@ -22,7 +22,7 @@ KINDS = ("trader",)  # orders that are filled in parts, amended, cancelled, reje
 async def test_nothing_is_lost_or_doubled_while_the_database_crashes(tell: Callable[[str, object], None]) -> None:
     outcome, killed = Outcome(), Killer(3)
     async with server() as database, arena(database.database, count=ACCOUNTS, load=None, kinds=KINDS) as place:
-        while outcome.expected < scaled(EVENTS):
+        while outcome.expected < scaled(EVENTS, share=20):
             place.next_moment(NOON if outcome.runs % 2 == 0 else EVENING)
             await storm(place, database, killed, outcome)
             outcome.judged("database crashes", place.judge())

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 
 from tests.conftest import Database
-from tests.crash.arena import EVENING, LEASE_SECONDS, NOON, Arena
+from tests.crash.arena import EVENING, HOURS, LEASE_SECONDS, NIGHT, NOON, Arena
 from tests.crash.lanes import Outcome, in_lanes
 from tests.crash.points import failpoints
 from tests.crash.worker_process import Trouble
@@ -17,7 +17,7 @@ RUNS = 242
 ACCOUNTS = 4
 
 # Points that are reached at some times of day only, or once in a worker's life, or only when something is wrong.
-AT = {"token_minted": NOON, "token_kept": NOON, "days_marked_lost": NOON, "snapshot_taken": EVENING}
+AT = {"token_minted": NOON, "token_kept": NOON, "days_marked_lost": NOON, "snapshot_taken": EVENING, "repeated": NIGHT}
 ONCE = {"planning", "planned", "sweeping", "failing", "beating"}
 NEEDS: dict[str, dict[str, Any]] = {
     "beating": {"kind": "delay", "path": "/v1/margins", "seconds": LEASE_SECONDS * 0.6},
@@ -56,8 +56,9 @@ async def prepare(place: Arena, point: str) -> None:
     """A moment at which that point is reached, with what it needs."""
     noon = not place.oracle.readings or place.hour == EVENING
     hour = AT.get(point) or (NOON if noon else EVENING)
-    if hour == EVENING and noon:
-        place.next_moment(NOON, skipping=1)
+    todays = HOURS if noon else HOURS[1:]
+    for earlier in todays[: todays.index(hour)] if hour in todays else [EVENING]:  # or orders are left open for ever
+        place.next_moment(earlier, skipping=1)
         await place.done()
         place.end_workers()
     place.next_moment(hour, skipping=1)

@@ -49,7 +49,7 @@ async def _lock_after_saying_done(tx: Tx, account_id: UUID, fence: int) -> Head:
     await tx.execute(
         "UPDATE sync_batches SET status = 'completed', finished_at = greatest(queued_at, started_at), "
         "trading_on = coalesce(trading_on, current_date) WHERE account_id = %s AND fence = %s "
-        "AND status = 'running' AND answers IS NOT NULL",
+        "AND status = 'running' AND reading IS NOT NULL",
         (account_id, fence),
     )
     await _commit(tx)
