@@ -131,6 +131,16 @@ def test_a_holding_that_vanishes_without_reason_waits_for_a_second_reading(left:
     assert state.findings == {}
 
 
+def test_a_suspicion_has_the_same_reason_in_whatever_order_the_lines_are_known() -> None:
+    """The database gives them in another order than a replay finds them."""
+    lines = tuple(a_holding(isin, 1) for isin in (INFY, "INE467B01029", "INE002A01018"))
+    first, second = (after((a_statement(at=MON, holdings=known), None)) for known in (lines, lines[::-1]))
+    statement, moment = a_statement(at=TUE, holdings=lines[:1]), a_moment(TUE, read_before=MONDAY)
+    found, same = diff(first, statement, moment), diff(second, statement, moment)
+    assert found.sections["holdings"].outcome is Outcome.SUSPECT
+    assert (found.changes, found.sections) == (same.changes, same.sections)
+
+
 def test_an_unstable_list_concludes_nothing_from_absence() -> None:
     state = after((a_statement(at=MON, holdings=(a_holding(INFY, 10),)), None))
     shaky = a_statement(at=TUE, without=("holdings",))

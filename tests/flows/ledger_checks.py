@@ -45,7 +45,7 @@ async def check_replay(stage: Stage, account_id: UUID) -> None:
     """The same parser understands the same: a replay of all of it writes no fact, and the checks find nothing."""
     before = await facts_of(stage, account_id)
     done = await replay(stage.app, account_id, since_on=date.min)
-    assert (done.voided, done.added, done.rereadings, done.prices, done.snapshots) == (0, 0, 0, 0, ())
+    assert (done.voided, done.added, done.rereadings, done.prices, done.snapshots) == (0, 0, 0, 0, ()), done
     assert all("kept too little" in reason for reason in done.skipped), "only scripted statements have no answers"
     assert await facts_of(stage, account_id) == before
     async with transaction(stage.app.pool) as tx:
@@ -60,7 +60,8 @@ async def check_rebuild(stage: Stage, account_id: UUID) -> None:
     async with transaction(stage.app.pool) as tx:
         await rebuild(tx, account_id)
     for table in DERIVED:
-        assert await as_text(stage, table, account_id) == before[table], table
+        now = await as_text(stage, table, account_id)
+        assert now == before[table], (table, set(now) ^ set(before[table]))
 
 
 async def as_text(stage: Stage, table: str, account_id: UUID) -> list[str]:

@@ -13,6 +13,7 @@ from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain.records import Outcome, SectionResult, Statement
 from portfolio_scheduler.errors import Conflict
 from portfolio_scheduler.simulator.faults import Fault
+from portfolio_scheduler.sync import ownership
 from portfolio_scheduler.sync.connect import connect
 from portfolio_scheduler.sync.replay import replay
 from portfolio_scheduler.sync.run import sync_account
@@ -255,3 +256,14 @@ async def test_a_batch_whose_answers_were_never_written_is_written_by_a_replay(s
     assert await stage.one("SELECT count(*) FROM real_holdings") > 0
     await check_ledger(stage, account.id)
     assert {state for (state,) in await stage.rows("SELECT DISTINCT state FROM coverage")} == {"complete"}
+
+
+async def test_what_the_owner_did_stands_when_an_account_is_replayed_and_rebuilt(stage: Stage) -> None:
+    """A pause was found in no answer: it belongs to no batch, and is no finding."""
+    account = await stage.connect(2)
+    stage.at(FIRST_DAY, 16)
+    await stage.sync(account)
+    await ownership.pause(stage.app, account.id)
+    await ownership.resume(stage.app, account.id)
+    await check_ledger(stage, account.id)
+    assert await stage.rows("SELECT kind FROM open_findings") == []

@@ -320,7 +320,7 @@ class Recorded(Struct, frozen=True):
     """A change as it stands in the ledger."""
 
     seq: int
-    batch_id: UUID
+    batch_id: UUID | None  # None for what the owner did
     change: Change
 
 

@@ -107,7 +107,7 @@ SELECT account_id, opened AS kind, section, subject, seq AS last_seq, trading_on
     FROM effective_ledger_events
     WHERE account_id = ANY(%(accounts)s) AND (%(until)s::date IS NULL OR trading_on <= %(until)s)
     ORDER BY account_id, coalesce(details ->> 'cleared', kind), section, subject, seq DESC
-) e WHERE kind NOT IN ('CLEARED', 'RECOVERED')
+) e WHERE kind NOT IN ('CLEARED', 'CONFIG', 'RECOVERED')
 """
 
 

@@ -170,7 +170,8 @@ def _explain_rest(before: Holding | None, after: Holding) -> str:
 def _vanished_holdings(
     state: State, listed: set[str], moment: Moment, moves: Moves, actions: dict[str, dict[str, str]]
 ) -> Iterator[HoldingChange | Event]:
-    missing = [known.holding for isin, known in state.holdings.items() if isin not in listed]
+    # In an order of their own: the last one gives the section its reason, and a replay must come to the same.
+    missing = [known.holding for isin, known in sorted(state.holdings.items()) if isin not in listed]
     for holding in missing:
         if holding.isin in actions:
             yield _closing(holding, moment, "corporate_action", actions[holding.isin])
@@ -242,7 +243,7 @@ def diff_positions(state: State, statement: Statement, moment: Moment) -> Iterat
             known is None or known.position != position or known.trading_on != moment.trading_on
         ):
             yield _position_change(known, position, moment)
-    for key, known in state.positions.items():
+    for key, known in sorted(state.positions.items()):
         if key not in listed and statement.ok(position_section(known.position)):
             yield from _vanished_position(state, known, moment)
 

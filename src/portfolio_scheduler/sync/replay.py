@@ -116,7 +116,8 @@ async def _replay(app: App, account: Account, claim: Claim, batch_id: UUID | Non
     first = _first(history, batch_id, since_on)
     by_batch: dict[UUID, list[Recorded]] = {}
     for one in recorded:
-        by_batch.setdefault(one.batch_id, []).append(one)
+        if one.batch_id is not None:  # what the owner did was read from no answer, and stands
+            by_batch.setdefault(one.batch_id, []).append(one)
     before, now, found = Telling(actions), Telling(actions), Difference()
     for number, kept in enumerate(history):
         facts = by_batch.pop(kept.id, [])
@@ -341,7 +342,7 @@ def _void_gaps(recorded: Sequence[Recorded], now: Telling, found: Difference) ->
     found.recorded += [
         Told(one.batch_id, one.change, one.seq)
         for one in recorded
-        if isinstance(one.change, Event) and is_lost_day(one.change) and one.change.trading_on in read
+        if isinstance(one.change, Event) and is_lost_day(one.change) and one.change.trading_on in read and one.batch_id
     ]
 
 

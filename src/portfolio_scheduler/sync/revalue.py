@@ -64,13 +64,18 @@ async def _revalue_account(app: App, account_id: UUID, days: Sequence[DayToValue
         for day in days:
             follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
             if day.is_outdated or follows:
-                known = ledger.folded([one for one in changes if fences[one.batch_id] <= day.fence], State())
+                known = _known_at(day, changes, fences)
                 if await _revise(app, tx, head, batch, day, known, f"valued anew with prices known on {ist_date(now)}"):
                     revised.append(day.trading_on)
                     head = Head(account_id, head.seq + 1)
         result = Result(status="completed", counts={"snapshots": len(revised)})
         await batches.finish(tx, claim, result, app.clock.now())
     return Revalued(account=account.label, days=tuple(revised))
+
+
+def _known_at(day: DayToValue, changes: Sequence[ledger.Recorded], fences: Mapping[UUID, int]) -> State:
+    """What was known when the day was valued."""
+    return ledger.folded([one for one in changes if one.batch_id and fences[one.batch_id] <= day.fence], State())
 
 
 async def revise_told(app: App, tx: Tx, head: Head, batch: Batch, told: Mapping[date, str]) -> int:
@@ -85,7 +90,7 @@ async def revise_told(app: App, tx: Tx, head: Head, batch: Batch, told: Mapping[
     for day in days:
         follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
         if day.trading_on in told or follows:
-            known = ledger.folded([one for one in changes if fences[one.batch_id] <= day.fence], State())
+            known = _known_at(day, changes, fences)
             why = told.get(day.trading_on)
             anew = why or f"the day before was revised on {ist_date(batch.observed_at)}"
             if await _revise(app, tx, head, batch, day, known, anew, forced=why is not None):

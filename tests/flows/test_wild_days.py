@@ -1,0 +1,107 @@
+"""Days at random: whatever a broker, a crash or a clock does, the ledger says what the model says."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from portfolio_scheduler.db import ledger, snapshots
+from portfolio_scheduler.db.ledger import append
+from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.domain import order_diff
+from portfolio_scheduler.domain.changes import ADDED, CANCELLED, MODIFIED, REMOVED, Difference
+from portfolio_scheduler.domain.diff import diff
+from portfolio_scheduler.sync import run
+from portfolio_scheduler.sync.snapshot import snapshot_of
+from tests.flows.conftest import Stage
+from tests.flows.wild_days import Walk
+from tests.scale import scaled
+
+DAYS = 30
+TRIES = 5  # months in which a broken twin must be caught
+
+
+@pytest.mark.parametrize("seed", range(scaled(200)))
+async def test_a_month_at_random_is_written_down_as_it_was_told(
+    stage: Stage, seed: int, tell: Callable[[str, object], None]
+) -> None:
+    walk = Walk(stage, seed)
+    await walk.live(DAYS)
+    tell(f"wild month, seed {seed:3}", dict(walk.seen))
+
+
+# ── the negative control: each broken twin must be caught ───────────────────────────────────────────────────────────
+
+
+def forgets(kind: str) -> Any:
+    """A diff that forgets one kind of change."""
+
+    def forgetful(*seen: Any) -> Difference:
+        found = diff(*seen)
+        return replace(found, changes=tuple(c for c in found.changes if getattr(c, "change_type", None) != kind))
+
+    return forgetful
+
+
+async def marks_nothing(*_: object) -> None:
+    """Nobody writes lost days off."""
+
+
+async def always_revises(*known: Any) -> int:
+    """A snapshot each time, whether anything differs or not."""
+    app, tx, head, batch, moment, after, margin = known
+    before = await snapshots.context(tx, head.account_id, moment.trading_on, app.calendar.previous(moment.trading_on))
+    made = await snapshot_of(app, tx, moment, after, margin, replace(before, latest=None))
+    assert made is not None
+    revision = before.latest.revision + 1 if before.latest else 1
+    await ledger.append(tx, head, batch, [replace(made, revision=revision)])
+    return 1
+
+
+async def saves_nothing(*_: object) -> None:
+    """The facts are folded, and what comes of it is not kept."""
+
+
+def is_always_complete(*_: object) -> bool:
+    return True
+
+
+def never_goes_back(*_: object) -> bool:
+    """Whatever the broker says last is believed."""
+    return False
+
+
+async def appends_and_commits(tx: Tx, *rest: Any) -> Any:
+    """Facts are there for good before the batch is finished."""
+    appended = await append(tx, *rest)
+    await tx.execute("COMMIT")
+    await tx.execute("BEGIN")
+    return appended
+
+
+TWINS = {
+    "forgets fills": (run, "diff", forgets(ADDED)),
+    "forgets sales": (run, "diff", forgets(REMOVED)),
+    "forgets cancellations": (run, "diff", forgets(CANCELLED)),
+    "forgets amendments": (run, "diff", forgets(MODIFIED)),
+    "believes what goes back": (order_diff, "_goes_back", never_goes_back),
+    "marks no lost day": (run, "mark_lost_days", marks_nothing),
+    "calls each reading complete": (run, "is_complete", is_always_complete),
+    "revises without a difference": (run, "take_snapshot", always_revises),
+    "keeps no state": (run.state, "save", saves_nothing),
+    "writes in several commits": (run.ledger, "append", appends_and_commits),
+}
+
+
+@pytest.mark.parametrize("twin", TWINS)
+async def test_a_broken_twin_is_caught(stage: Stage, twin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a few short walks must fail, else the walk proves nothing."""
+    monkeypatch.setattr(*TWINS[twin])
+    for seed in range(TRIES):
+        try:
+            await Walk(stage, seed).live(DAYS)
+        except (AssertionError, KeyError, psycopg.Error):
+            return
+    pytest.fail(f"{TRIES} months did not show that the product {twin}")
