@@ -36,7 +36,7 @@ FIGURE = "figure: "
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests are begun first, half of them by each of two processes, so that none waits for the other at the end."""
+    """Long tests are begun first, half of them by each of two processes, so that neither waits at the end."""
     long = [item for item in items if item.get_closest_marker("long")]
     short = [item for item in items if not item.get_closest_marker("long")]
     half = len(short) // 2
