@@ -65,9 +65,8 @@ async def test_a_forgotten_task_that_the_database_ended_is_told_in_one_line(
 async def test_a_forgotten_task_that_a_bug_ended_keeps_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     with capture_logs() as entries:
         await _forget(ZeroDivisionError("a bug"))
-    assert entries == []
-    (record,) = caplog.records
-    assert record.exc_info is not None
+    told = [entry["exc_info"] for entry in entries] + [record.exc_info for record in caplog.records]
+    assert [info[0] for info in told if isinstance(info, tuple)] == [ZeroDivisionError]  # wherever asyncio's log goes
 
 
 async def _forget(error: Exception) -> None:

@@ -59,17 +59,19 @@ UNFINISHED: LiteralString = """
 
 
 # When they are asked for without waiting for the day's run: the morning after, before any session opens. By account.
-MORNINGS: LiteralString = f"""
+_MORNINGS: LiteralString = f"""
     SELECT o.account_id, max((greatest(o.listed_on, o.trade_on) + 1 + time '08:15') AT TIME ZONE 'Asia/Kolkata') AS at
-    FROM current_orders o WHERE o.listed_on >= %(since)s AND {UNFINISHED} GROUP BY o.account_id
+    FROM current_orders o WHERE {{of}} o.listed_on >= %(since)s AND {UNFINISHED} GROUP BY o.account_id
 """  # noqa: S608 - a constant
+MORNINGS: LiteralString = _MORNINGS.replace("{of}", "")
+_MORNINGS_OF: LiteralString = _MORNINGS.replace("{of}", "o.account_id = ANY(%(accounts)s) AND")
 
 
 async def mornings(tx: Tx, account_ids: Sequence[UUID], now: datetime, today: date) -> dict[UUID, datetime]:
     """The mornings still to come at which accounts are read for their unfinished orders of days before `today`."""
     query = f"""
-        SELECT m.account_id, m.at FROM ({MORNINGS}) m JOIN broker_accounts a ON a.id = m.account_id
-        WHERE a.id = ANY(%(accounts)s) AND m.at > %(now)s AND (a.login = 'totp' OR a.token_expires_at > m.at)
+        SELECT m.account_id, m.at FROM ({_MORNINGS_OF}) m JOIN broker_accounts a ON a.id = m.account_id
+        WHERE m.at > %(now)s AND (a.login = 'totp' OR a.token_expires_at > m.at)
     """  # noqa: S608 - a constant
     given = {"accounts": list(account_ids), "now": now, "today": today, "since": today - LOOK_BACK}
     cursor = await tx.execute(query, given)
