@@ -34,6 +34,15 @@ _numbers = itertools.count(1)
 FIGURE = "figure: "
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests are begun first, half of them by each of two processes, so that neither waits at the end."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    short = [item for item in items if not item.get_closest_marker("long")]
+    half = len(short) // 2
+    items[:] = [*long[::2], *short[:half], *long[1::2], *short[half:]]
+
+
 class Database(msgspec.Struct, frozen=True, kw_only=True):
     """Connection strings of one database, by role."""
 

@@ -29,6 +29,7 @@ from portfolio_scheduler.clock import StoppedClock, ist
 from portfolio_scheduler.db import accounts, embedded
 from portfolio_scheduler.db.pool import make_pool, opened, transaction
 from portfolio_scheduler.domain.records import Login
+from portfolio_scheduler.errors import DatabaseUnavailable
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.options import Load, SimulatorOptions
 from portfolio_scheduler.sync.connect import connect
@@ -228,7 +229,13 @@ class Arena:
         return row[0]
 
     async def problems(self) -> list[str]:
-        """What the product's own checks say of it all."""
+        """What the product's own checks say of it all. Other lanes may hold the loop up while we connect."""
+        for _ in range(3):
+            with suppress(DatabaseUnavailable):
+                return await self._problems()
+        return await self._problems()
+
+    async def _problems(self) -> list[str]:
         async with opened(make_pool(self.database.worker, "worker", max_size=2)) as pool:
             app = msgspec.structs.replace(self.app, pool=pool, clock=StoppedClock(self._at))
             async with transaction(pool) as tx:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import psycopg
+import pytest
 
 from tests.conftest import Database
 from tests.crash.arena import EVENING, NOON, Arena
@@ -56,6 +57,7 @@ async def _asked(place: Arena, outcome: Outcome, point: str) -> float:
     return took
 
 
+@pytest.mark.long
 async def test_a_worker_that_runs_out_of_memory_costs_no_other_account_its_sync(
     template: Database, admin: "psycopg.Connection[Any]", tell: Callable[[str, object], None]
 ) -> None:

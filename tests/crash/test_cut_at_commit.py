@@ -20,6 +20,7 @@ CHANCE = 0.25  # of each commit of a worker: claims, tokens, answers, applies, h
 TIMES = {"terminate": 50, "40001": 30, "40P01": 30}
 
 
+@pytest.mark.long
 async def test_a_connection_cut_exactly_at_commit_leaves_everything_once(
     template: Database, admin: "psycopg.Connection[Any]", tell: Callable[[str, object], None]
 ) -> None:

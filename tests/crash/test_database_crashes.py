@@ -19,6 +19,7 @@ WORKERS = 8 if PROOF else 3
 KINDS = ("trader",)  # orders that are filled in parts, amended, cancelled, rejected; shares and contracts
 
 
+@pytest.mark.long
 async def test_nothing_is_lost_or_doubled_while_the_database_crashes(tell: Callable[[str, object], None]) -> None:
     outcome, killed = Outcome(), Killer(3)
     async with server() as database, arena(database.database, count=ACCOUNTS, load=None, kinds=KINDS) as place:

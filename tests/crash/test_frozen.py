@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.conftest import Database
 from tests.crash.arena import Arena
@@ -20,6 +21,7 @@ STOP_SECONDS = 20
 FREE = {"claiming", "planning", "planned", "sweeping", "applied", "repeated", "failing"}
 
 
+@pytest.mark.long
 async def test_a_worker_that_wakes_up_after_its_lease_writes_nothing(
     template: Database, admin: "psycopg.Connection[Any]", tell: Callable[[str, object], None]
 ) -> None:

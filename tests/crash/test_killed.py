@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.conftest import Database
 from tests.crash.arena import EVENING, HOURS, LEASE_SECONDS, NIGHT, NOON, Arena
@@ -25,6 +26,7 @@ NEEDS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 async def test_a_worker_killed_at_any_failpoint_loses_nothing_and_doubles_nothing(
     template: Database, admin: "psycopg.Connection[Any]", tell: Callable[[str, object], None]
 ) -> None:

@@ -347,6 +347,7 @@ def crowded(terminal: Terminal) -> Terminal:
     return terminal
 
 
+@pytest.mark.long
 def test_no_statement_grows_with_the_rows_of_others(crowded: Terminal) -> None:
     sizes = dict(crowded.rows("SELECT relname, reltuples::bigint FROM pg_class WHERE relkind = 'r' AND reltuples > 0"))
     assert sizes["broker_accounts"] == ACCOUNTS

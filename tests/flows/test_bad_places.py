@@ -59,6 +59,7 @@ async def test_a_path_with_spaces_and_other_letters_is_a_path(folder: Path, name
         assert (await stage.sync(account)).status == "completed"
 
 
+@pytest.mark.long
 async def test_a_database_killed_in_mid_sync_and_between_syncs_loses_nothing(folder: Path) -> None:
     """While it is down a sync fails in one sentence; once it is up again everything acknowledged is there."""
     async with installed(folder) as stage:
@@ -137,6 +138,7 @@ def stuff(disk: Path, *, leave: int = 65_536) -> Path:
 
 
 @pytest.mark.parametrize("full", ["tables", "log"])
+@pytest.mark.long
 async def test_a_full_disk_keeps_every_acknowledged_batch_and_heals_without_a_restart(folder: Path, full: str) -> None:
     """T12, T13: scheduled syncs until the disk is full; one sentence; with room again they go on within a minute."""
     with ExitStack() as disks:

@@ -206,6 +206,7 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read as Linux tells it")
+@pytest.mark.long
 def test_a_file_of_full_size_takes_little_memory(database: Database, folder: Path) -> None:
     """150 000 lines: first all new, then one of a hundred changed."""
     first, second = folder / "first.csv", folder / "second.csv"

@@ -152,6 +152,7 @@ async def test_a_due_slot_is_synced_within_seconds_and_sigterm_ends_it(folder: P
         assert await rows("SELECT FROM procrastinate_jobs") == []
 
 
+@pytest.mark.long
 async def test_a_running_sync_is_closed_when_the_process_is_stopped(folder: Path) -> None:
     async with a_due_account(folder) as (settings, sim, rows, port):
         sim.add_fault(Fault(kind="delay", path="/v1/holdings", seconds=60, times=None))
