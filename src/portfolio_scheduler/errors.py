@@ -36,6 +36,10 @@ class NotAllowed(PortfolioSchedulerError):
     """You may not do that."""
 
 
+class LoginRequired(NotAllowed):
+    """Log in first: there was no valid token."""
+
+
 class SetupProblem(PortfolioSchedulerError):
     """The installation is not ready: a setting, a key, a folder or the database."""
 
