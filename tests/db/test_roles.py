@@ -43,7 +43,7 @@ def test_the_worker_s_rights_follow_from_the_kind_of_table(database: Database):
     assert {r.name: rights(database.worker, r.name) for r in relations} == {r.name: WORKER[r.kind] for r in relations}
 
 
-API = dict.fromkeys(WORKER, {"SELECT"}) | {
+API = {kind: {"SELECT"} for kind in WORKER} | {
     "log": {"SELECT", "INSERT"},
     "people": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "queue": set(),

@@ -35,8 +35,8 @@ def a_person(conninfo: str, name: str) -> Person:
                       created_at) SELECT id, 'groww', 'main', 'totp', '', %(now)s, %(now)s FROM u RETURNING id),
                 s AS (INSERT INTO sessions (user_id, begun_at, authenticated_at, refreshed_at, expires_at, idle_seconds,
                       remembered, second_factor, device_digest, refresh_digest, address, agent)
-                      SELECT id, %(now)s, %(now)s, %(now)s, %(now)s + interval '12 h', 43200, false, false, '', '', '', ''
-                      FROM u RETURNING id)
+                      SELECT id, %(now)s, %(now)s, %(now)s, %(now)s + interval '12 h', 43200, false, false,
+                          '', '', '', '' FROM u RETURNING id)
             SELECT u.id, a.id, s.id FROM u, a, s
             """,
             {"name": name, "now": NOW},
@@ -136,23 +136,26 @@ async def test_without_force_the_owner_would_see_them(database: Database, asha: 
         assert connection.execute("SELECT count(*) FROM broker_accounts").fetchone() == (1,)
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "INSERT INTO sync_batches (account_id, trigger, status, queued_at) VALUES (%(account)s, 'manual', 'queued', now())",
-        "INSERT INTO account_heads (account_id) VALUES (%(account)s)",
-        "INSERT INTO account_requests (user_id, account_id, kind, created_at) VALUES (%(user)s, %(account)s, 'test', now())",
-        "INSERT INTO broker_accounts (user_id, broker, label, login, sealed_credentials, planned_through, created_at)"
-        " VALUES (%(user)s, 'groww', 'mine', 'totp', '', now(), now())",
-        "INSERT INTO api_tokens (user_id, name, digest, scopes, created_at, expires_at)"
-        " VALUES (%(user)s, 'x', '', '{}', now(), now())",
-        "INSERT INTO viewer_grants (owner_id, viewer_id, granted_at, expires_at) SELECT %(user)s, app_user(), now(), now()",
-    ],
-)
-async def test_nothing_is_written_in_anothers_name(api_pool: Pool, asha: Person, ravi: Person, statement: str):
+IN_ANOTHERS_NAME = {
+    "a batch": """INSERT INTO sync_batches (account_id, trigger, status, queued_at)
+        VALUES (%(account)s, 'manual', 'queued', now())""",
+    "a head": "INSERT INTO account_heads (account_id) VALUES (%(account)s)",
+    "a request": """INSERT INTO account_requests (user_id, account_id, kind, created_at)
+        VALUES (%(user)s, %(account)s, 'test', now())""",
+    "an account": """INSERT INTO broker_accounts (user_id, broker, label, login, sealed_credentials, planned_through,
+        created_at) VALUES (%(user)s, 'groww', 'mine', 'totp', '', now(), now())""",
+    "a token": """INSERT INTO api_tokens (user_id, name, digest, scopes, created_at, expires_at)
+        VALUES (%(user)s, 'x', '', '{}', now(), now())""",
+    "a grant": """INSERT INTO viewer_grants (owner_id, viewer_id, granted_at, expires_at)
+        SELECT %(user)s, app_user(), now(), now()""",
+}
+
+
+@pytest.mark.parametrize("what", IN_ANOTHERS_NAME)
+async def test_nothing_is_written_in_anothers_name(api_pool: Pool, asha: Person, ravi: Person, what: str):
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
         async with as_viewer(api_pool, asha.entry()) as (tx, _):
-            await tx.execute(statement, {"user": ravi.user, "account": ravi.account})  # type: ignore[call-overload]
+            await tx.execute(IN_ANOTHERS_NAME[what], {"user": ravi.user, "account": ravi.account})  # type: ignore[call-overload]
 
 
 async def test_anothers_rows_are_not_changed(api_pool: Pool, asha: Person, ravi: Person):

@@ -122,7 +122,8 @@ def make_pool(
 ) -> Pool:
     """A pool that is not open yet: use it with `async with opened(pool)`.
 
-    The API's connections commit each pipeline by themselves, so that a read is one round trip (`pipelined`). `name` ends up in `application_name`, where `pg_stat_activity` and the server's log show it.
+    The API's connections commit each pipeline by themselves, so that a read is one round trip (`pipelined`). `name`
+    ends up in `application_name`, where `pg_stat_activity` and the server's log show it.
     """
     options = {
         "application_name": f"portfolio-scheduler {name or role}",

@@ -1,7 +1,8 @@
 """The two roles that run the product, `<prefix>_api` and `<prefix>_worker`, and what each may do.
 
 What a role may do with a table follows from the table's kind, which stands first in its comment; a new table needs no
-line here, unless the API writes to it. Columns called `sealed_…` hold secrets and are not shown to the API, which could not open them anyway.
+line here, unless the API writes to it. Columns called `sealed_…` hold secrets and are not shown to the API, which
+could not open them anyway.
 """
 
 from collections.abc import Iterator, Sequence

@@ -5,7 +5,7 @@ migration `people`), and without such a word none: it is the second wall behind 
 so that the owner of the tables is no way around it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from psycopg.sql import SQL, Composed, Identifier
 
@@ -17,7 +17,7 @@ SHARED_WITH_ME = (
     "ARRAY(SELECT g.owner_id FROM viewer_grants g WHERE g.viewer_id = (SELECT app_user()) AND g.ended_at IS NULL "
     "AND g.expires_at > (SELECT app_now()))"
 )
-MY_ACCOUNTS = f"ARRAY(SELECT a.id FROM broker_accounts a WHERE a.user_id = {ME})"
+MY_ACCOUNTS = "ARRAY(SELECT a.id FROM broker_accounts a WHERE a.user_id = (SELECT app_user()))"
 SEEN_ACCOUNTS = "ARRAY(SELECT a.id FROM broker_accounts a)"  # which has a policy of its own
 
 AT_THE_DOOR = "(SELECT app_door()) = 'identity'"
@@ -91,7 +91,7 @@ POLICIES: dict[str, tuple[Policy, ...]] = {
 }
 
 
-def statements(prefix: str, tables: dict[str, Sequence[str]]) -> Iterator[Composed]:
+def statements(prefix: str, tables: Mapping[str, Sequence[str]]) -> Iterator[Composed]:
     """Secure every table that has an owner; `tables` says the columns of each. One that is forgotten is a bug."""
     for table, columns in sorted(tables.items()):
         policies = POLICIES.get(table) or (_read_by_account() if "account_id" in columns else ())
@@ -121,4 +121,4 @@ def _secure(prefix: str, table: str, policies: Sequence[Policy]) -> Iterator[Com
 
 
 def _clause(word: str, condition: str | None) -> SQL:
-    return SQL(f" {word} ({condition})" if condition else "")  # type: ignore[arg-type]  # noqa: S608 - literals of this file
+    return SQL(f" {word} ({condition})" if condition else "")

@@ -52,9 +52,12 @@ class Viewer(Struct, frozen=True, kw_only=True):
         return self.role == "admin"
 
 
-_FIELDS: LiteralString = "user_id, name, role, session_id, token_id, authenticated_at, second_factor, scopes"
-_ENTER_SESSION: LiteralString = f"SELECT {_FIELDS} FROM enter_session(%s, %s)"
-_ENTER_TOKEN: LiteralString = f"SELECT {_FIELDS} FROM enter_token(%s, %s)"
+_ENTER_SESSION: LiteralString = """
+    SELECT user_id, name, role, session_id, token_id, authenticated_at, second_factor, scopes FROM enter_session(%s, %s)
+"""
+_ENTER_TOKEN: LiteralString = """
+    SELECT user_id, name, role, session_id, token_id, authenticated_at, second_factor, scopes FROM enter_token(%s, %s)
+"""
 
 
 class _Row(Struct, frozen=True, kw_only=True):
@@ -110,7 +113,7 @@ async def as_viewer(pool: Pool, entry: Entry) -> AsyncIterator[tuple[Tx, Viewer]
 
 @asynccontextmanager
 async def at_the_door(pool: Pool, now: datetime) -> AsyncIterator[Tx]:
-    """A transaction before anybody is known: registering, logging in, refreshing. It reaches the rows of people only."""
+    """A transaction before anybody is known: registering, logging in, refreshing. It reaches rows of people only."""
     async with transaction(pool) as tx:
         await tx.execute(
             "SELECT set_config('app.door', 'identity', true), set_config('app.now', %s::timestamptz::text, true), "
