@@ -102,6 +102,7 @@ class Arena:
             Duty(
                 settings=self.settings,
                 conninfo=self.conninfo,
+                api_conninfo=self.conninfo,
                 superuser=self.database.superuser,
                 at=self.now(),
                 trouble=trouble,
@@ -281,6 +282,7 @@ async def arena(database: Database, *, count: int, load: Load | None, kinds: Seq
                 settings=settings,
                 pool=pool,
                 conninfo=database.worker,
+                api_conninfo=database.api,
                 clock=StoppedClock(ist(first, 9)),
                 calendar=CALENDAR,
                 **await keys_of(settings, pool, StoppedClock(ist(first, 9))),

@@ -73,6 +73,7 @@ async def staged(database: Database, pool: Pool, on: date) -> AsyncIterator[Stag
             settings=database.settings,
             pool=pool,
             conninfo=database.worker,
+            api_conninfo=database.api,
             clock=clock,
             calendar=make_calendar(),
             **await keys_of(database.settings, pool, clock),

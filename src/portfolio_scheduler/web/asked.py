@@ -1,0 +1,43 @@
+"""What a request may look like, checked before its route runs: declared parameters only, JSON bodies only.
+
+The declared ones are read from the OpenAPI document, so the two cannot differ.
+"""
+
+from typing import Any
+
+from litestar import Litestar, Request
+from litestar.exceptions import HTTPException
+
+from portfolio_scheduler.errors import InvalidInput
+
+WITH_BODY = {"POST", "PUT", "PATCH", "DELETE"}
+
+
+def declared_parameters(web: Litestar) -> dict[str, frozenset[str]]:
+    """The names of the query parameters of each operation, by its id."""
+    found = {}
+    for path in (web.openapi_schema.paths or {}).values():
+        for operation in (path.get, path.post, path.put, path.patch, path.delete):
+            if operation is not None and operation.operation_id is not None:
+                names = (p.name for p in operation.parameters or [] if getattr(p, "param_in", None) == "query")
+                found[operation.operation_id] = frozenset(names)
+    return found
+
+
+def check_request(request: Request[Any, Any, Any]) -> None:
+    """Before every route: unknown parameters and bodies of another kind are refused, not ignored."""
+    handler = request.route_handler
+    operations: dict[str, frozenset[str]] = request.app.state.parameters
+    declared = operations.get(getattr(handler, "operation_id", None) or "")
+    if declared is not None and (unknown := sorted(set(request.query_params) - declared)):
+        raise InvalidInput(
+            f"`{unknown[0][:50]}` is not a parameter of this address; it has {', '.join(sorted(declared)) or 'none'}."
+        )
+    if request.method in WITH_BODY and _has_body(request):
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise HTTPException(status_code=415, detail="Send the body as application/json.")
+
+
+def _has_body(request: Request[Any, Any, Any]) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
