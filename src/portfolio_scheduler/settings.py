@@ -32,7 +32,7 @@ SETTINGS = (
     ),
     Setting(
         "PORTFOLIO_SCHEDULER_KEYS",
-        "folder of the key file and the database role passwords; must not lie inside the data folder",
+        "folder of the key files and the database role passwords; must not lie inside the data folder",
         "the platform's user configuration folder",
     ),
     Setting("DATABASE_URL", "a PostgreSQL 18 or newer to use instead of the embedded one (its owner role)", "embedded"),

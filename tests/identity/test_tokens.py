@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from portfolio_scheduler.errors import NotAllowed, TokenRefused
-from portfolio_scheduler.identity import keyring, opaque
-from portfolio_scheduler.identity.keyring import Keyring, Ring, SigningKey
+from portfolio_scheduler.identity import opaque, signing
+from portfolio_scheduler.identity.signing import Keyring, Ring, SigningKey
 from portfolio_scheduler.identity.tokens import AUDIENCE, LONGEST, Signer, Verifier
 from portfolio_scheduler.settings import Settings
 
@@ -325,7 +325,7 @@ def test_tokens_of_a_replaced_key_hold_until_they_expire_and_the_new_key_signs(t
     signer, verifier = Signer(keys, ISSUER), Verifier(Keyring.open_keys(settings, NOW), ISSUER)
     before = signer.issue(user_id=USER, session_id=SESSION, now=NOW)
     verifier.verify(before, NOW)
-    new = keyring.rotate(settings, NOW)
+    new = signing.rotate(settings, NOW)
     later = NOW + timedelta(seconds=1)
     after = signer.issue(user_id=USER, session_id=SESSION, now=later)
     assert jwt.get_unverified_header(after)["kid"] == new != jwt.get_unverified_header(before)["kid"]
@@ -338,7 +338,7 @@ def test_tokens_of_a_key_that_was_seen_die_at_once_also_where_they_are_remembere
     verifier = Verifier(keys, ISSUER)
     token = Signer(keys, ISSUER).issue(user_id=USER, session_id=SESSION, now=NOW)
     verifier.verify(token, NOW)
-    keyring.rotate(settings, NOW, at_once=True)
+    signing.rotate(settings, NOW, at_once=True)
     with pytest.raises(TokenRefused) as refusal:
         verifier.verify(token, NOW + timedelta(seconds=1))
     assert RING in refusal.value.reason

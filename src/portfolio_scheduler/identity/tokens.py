@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from portfolio_scheduler.errors import TokenRefused
-from portfolio_scheduler.identity.keyring import Keyring, Ring
+from portfolio_scheduler.identity.signing import Keyring, Ring
 
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"  # RFC 9068; the library does not look at it

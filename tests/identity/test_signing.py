@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from portfolio_scheduler.errors import SetupProblem
-from portfolio_scheduler.identity import keyring
-from portfolio_scheduler.identity.keyring import KEY_FILE, LOOK_AGAIN, STILL_VERIFIES, Keyring, SigningKey
+from portfolio_scheduler.identity import signing
+from portfolio_scheduler.identity.signing import KEY_FILE, LOOK_AGAIN, STILL_VERIFIES, Keyring, SigningKey
 from portfolio_scheduler.settings import Settings
 
 NOW = datetime(2026, 4, 24, 10, 30, tzinfo=UTC)
@@ -66,47 +66,47 @@ def test_of_many_that_start_at_once_all_have_the_same_key(settings: Settings) ->
 
 def test_the_newest_key_signs_and_the_replaced_ones_verify_for_a_while(settings: Settings) -> None:
     [first] = ids(settings)
-    second = keyring.rotate(settings, NOW)
+    second = signing.rotate(settings, NOW)
     assert ids(settings) == [first, second]
     assert Keyring.open_keys(settings, NOW).ring(NOW).signing.key_id == second
-    third = keyring.rotate(settings, NOW + STILL_VERIFIES)  # the first was replaced that long ago
+    third = signing.rotate(settings, NOW + STILL_VERIFIES)  # the first was replaced that long ago
     assert ids(settings) == [second, third]
 
 
 def test_a_rotation_at_once_leaves_only_the_new_key(settings: Settings) -> None:
     ids(settings)
-    keyring.rotate(settings, NOW)
-    new = keyring.rotate(settings, NOW, at_once=True)
+    signing.rotate(settings, NOW)
+    new = signing.rotate(settings, NOW, at_once=True)
     assert ids(settings) == [new]
 
 
 def test_a_rotation_without_a_file_makes_one(settings: Settings) -> None:
-    new = keyring.rotate(settings, NOW)
+    new = signing.rotate(settings, NOW)
     assert ids(settings)[-1] == new
 
 
 def test_rotations_at_the_same_time_lose_no_key(settings: Settings) -> None:
     [first] = ids(settings)
     with ThreadPoolExecutor(8) as many:
-        new = list(many.map(lambda _: keyring.rotate(settings, NOW), range(12)))
+        new = list(many.map(lambda _: signing.rotate(settings, NOW), range(12)))
     assert sorted(ids(settings)) == sorted([first, *new])
     assert [file.name for file in settings.keys.iterdir()] == [KEY_FILE]
 
 
 def test_more_rotations_than_the_file_holds_are_refused_and_change_nothing(settings: Settings) -> None:
-    for _ in range(keyring.MOST_KEYS - 1):
-        keyring.rotate(settings, NOW)
+    for _ in range(signing.MOST_KEYS - 1):
+        signing.rotate(settings, NOW)
     before = ids(settings)
     with pytest.raises(SetupProblem, match="Wait before you rotate again"):
-        keyring.rotate(settings, NOW)
+        signing.rotate(settings, NOW)
     assert ids(settings) == before
-    assert keyring.rotate(settings, NOW + STILL_VERIFIES) in ids(settings)
+    assert signing.rotate(settings, NOW + STILL_VERIFIES) in ids(settings)
 
 
 def test_a_running_process_sees_a_rotation_within_a_second(settings: Settings) -> None:
     running = Keyring.open_keys(settings, NOW)
     before = running.ring(NOW)
-    new = keyring.rotate(settings, NOW)
+    new = signing.rotate(settings, NOW)
     assert running.ring(NOW + LOOK_AGAIN / 2) is before
     assert running.ring(NOW + LOOK_AGAIN).signing.key_id == new
     assert running.ring(NOW + 2 * LOOK_AGAIN) is running.ring(NOW + 3 * LOOK_AGAIN)  # nothing changed: the same object
@@ -114,7 +114,7 @@ def test_a_running_process_sees_a_rotation_within_a_second(settings: Settings) -
 
 def test_a_clock_that_is_set_back_looks_again_too(settings: Settings) -> None:
     running = Keyring.open_keys(settings, NOW)
-    new = keyring.rotate(settings, NOW)
+    new = signing.rotate(settings, NOW)
     assert running.ring(NOW - timedelta(days=1)).signing.key_id == new
 
 
@@ -147,7 +147,7 @@ def test_a_file_of_another_user_is_refused(settings: Settings) -> None:
 def test_a_folder_that_others_may_write_to_is_refused(settings: Settings, mode: int) -> None:
     ids(settings)
     settings.keys.chmod(mode)
-    for opening in (lambda: Keyring.open_keys(settings, NOW), lambda: keyring.rotate(settings, NOW)):
+    for opening in (lambda: Keyring.open_keys(settings, NOW), lambda: signing.rotate(settings, NOW)):
         with pytest.raises(SetupProblem, match="chmod 700"):
             opening()
 
@@ -194,7 +194,7 @@ def test_no_key_is_shown_or_leaves_the_process(settings: Settings) -> None:
     ring = Keyring.open_keys(settings, NOW)
     content = (settings.keys / KEY_FILE).read_text()
     secret = json.loads(content)["keys"][0]["key"]
-    shown = f"{ring!r} {ring.ring(NOW)!r} {ring.ring(NOW).signing!r} {ring} {keyring._KeptKey('x', NOW, secret)!r}"
+    shown = f"{ring!r} {ring.ring(NOW)!r} {ring.ring(NOW).signing!r} {ring} {signing._KeptKey('x', NOW, secret)!r}"
     assert secret not in shown
     for thing in (ring, ring.ring(NOW).signing):
         with pytest.raises(TypeError, match="not pickled"):
@@ -208,9 +208,9 @@ def test_a_killed_writer_leaves_the_old_keys(settings: Settings) -> None:
     draft.write_bytes(b'{"version":1,"ke')
     assert ids(settings) == before
     program = (
-        "import os, sys, datetime as d; from pathlib import Path; from portfolio_scheduler.identity import keyring;"
+        "import os, sys, datetime as d; from pathlib import Path; from portfolio_scheduler.identity import signing;"
         "from portfolio_scheduler.settings import Settings; os.fsync = lambda _: os._exit(9);"
-        "keyring.rotate(Settings(data=Path(sys.argv[1]), keys=Path(sys.argv[2])), d.datetime(2026, 1, 1, tzinfo=d.UTC))"
+        "signing.rotate(Settings(data=Path(sys.argv[1]), keys=Path(sys.argv[2])), d.datetime(2026, 1, 1, tzinfo=d.UTC))"
     )
     ran = subprocess.run([sys.executable, "-c", program, settings.data, settings.keys], check=False)
     assert ran.returncode == 9

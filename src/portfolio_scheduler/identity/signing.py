@@ -23,7 +23,7 @@ from msgspec import Meta, Struct
 from portfolio_scheduler.errors import SetupProblem
 from portfolio_scheduler.settings import Settings
 
-KEY_FILE = "signing.keys"
+KEY_FILE = "signing.json"
 KEY_FILE_LIMIT = 65_536  # bytes; a key takes about 150
 KEY_BYTES = 32
 MOST_KEYS = 16
