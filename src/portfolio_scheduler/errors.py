@@ -36,7 +36,11 @@ class NotAllowed(PortfolioSchedulerError):
     """You may not do that."""
 
 
-class TokenRefused(NotAllowed):
+class LoginRequired(NotAllowed):
+    """Log in first: there was no valid token."""
+
+
+class TokenRefused(LoginRequired):
     """This token is not valid here: expired, altered, or of another kind. Log in again."""
 
     def __init__(self, reason: str) -> None:

@@ -26,7 +26,22 @@ SHARED = {
     "market_days",
     "corporate_actions",
 }
-IDENTIFIERS = {("broker_accounts", ("id",)), ("sync_batches", ("id",))}  # random: they tell nothing of their owner
+# Counters of doors that stand before any login.
+SHARED |= {"attempts"}
+# Ids that we make: nobody can choose one to find out whether somebody else has it.
+IDENTIFIERS = {
+    (table, ("id",))
+    for table in (
+        "broker_accounts",
+        "sync_batches",
+        "sessions",
+        "api_tokens",
+        "invitations",
+        "viewer_grants",
+        "account_requests",
+        "access_log",
+    )
+}
 
 Index = tuple[str, str, str | None, bool, list[str]]
 
