@@ -102,7 +102,6 @@ class Arena:
             Duty(
                 settings=self.settings,
                 conninfo=self.conninfo,
-                api_conninfo=self.conninfo,
                 superuser=self.database.superuser,
                 at=self.now(),
                 trouble=trouble,

@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Litestar, Request
 from litestar.exceptions import HTTPException
+from litestar.openapi.spec import Parameter
 
 from portfolio_scheduler.errors import InvalidInput
 
@@ -19,8 +20,8 @@ def declared_parameters(web: Litestar) -> dict[str, frozenset[str]]:
     for path in (web.openapi_schema.paths or {}).values():
         for operation in (path.get, path.post, path.put, path.patch, path.delete):
             if operation is not None and operation.operation_id is not None:
-                names = (p.name for p in operation.parameters or [] if getattr(p, "param_in", None) == "query")
-                found[operation.operation_id] = frozenset(names)
+                parameters = (p for p in operation.parameters or [] if isinstance(p, Parameter))
+                found[operation.operation_id] = frozenset(p.name for p in parameters if p.param_in == "query")
     return found
 
 
@@ -28,7 +29,7 @@ def check_request(request: Request[Any, Any, Any]) -> None:
     """Before every route: unknown parameters and bodies of another kind are refused, not ignored."""
     handler = request.route_handler
     operations: dict[str, frozenset[str]] = request.app.state.parameters
-    declared = operations.get(getattr(handler, "operation_id", None) or "")
+    declared = operations.get(handler.fn.__name__)  # which is what the document calls the operation
     if declared is not None and (unknown := sorted(set(request.query_params) - declared)):
         raise InvalidInput(
             f"`{unknown[0][:50]}` is not a parameter of this address; it has {', '.join(sorted(declared)) or 'none'}."

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 
 from portfolio_scheduler import __version__
@@ -20,7 +22,7 @@ SECURITY: list[dict[str, list[str]]] = [{BEARER: []}]
 OPEN: list[dict[str, list[str]]] = [{}]  # for routes that need no login
 
 
-def _name(handler: HTTPRouteHandler, method: Any, _path: list[Any]) -> str:
+def _name(handler: HTTPRouteHandler, _method: Any, _path: list[Any]) -> str:
     """The route's own name; a handler of several methods is none of ours."""
     return handler.fn.__name__
 
@@ -45,11 +47,19 @@ CONFIG = OpenAPIConfig(
         Tag(name="portfolio", description="What is held, what it is worth, and how both came about."),
         Tag(name="syncs", description="Reading the broker: asking for it, and what came of it."),
         Tag(name="people", description="Logging in, passwords, second factors, programs' tokens, who may see whom."),
-        Tag(name="admin", description="For administrators. Reading another person's figures is recorded and told them."),
+        Tag(
+            name="admin", description="For administrators. Reading another person's figures is recorded and told them."
+        ),
         Tag(name="health", description="Whether the service works."),
     ],
     operation_id_creator=_name,
     use_handler_docstrings=True,
-    render_plugins=[],
-    path="/",
+    render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+    path="/docs",
 )
+
+
+@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
+def show_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """This API, for programs that write clients."""
+    return request.app.openapi_schema.to_schema()

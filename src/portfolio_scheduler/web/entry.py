@@ -4,10 +4,11 @@ The token is checked here; whether its login still counts is asked of the databa
 (`db/viewers.py`), so a logout or a disabled user is effective at once.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from litestar import Request
 from litestar.datastructures import State
+from litestar.di import NamedDependency
 
 from portfolio_scheduler.db.viewers import Entry, Viewer
 from portfolio_scheduler.errors import LoginRequired, NotAllowed
@@ -16,6 +17,11 @@ from portfolio_scheduler.web.place import Place
 
 READ, SYNC, MANAGE = "read", "sync", "manage"
 SCOPES = (READ, SYNC, MANAGE)  # of a program's token: see figures; ask for a sync; change accounts
+
+
+# What a route says it needs: `place: At, entry: Who`.
+At: TypeAlias = NamedDependency[Place]
+Who: TypeAlias = NamedDependency[Entry]
 
 
 def place_of(state: State) -> Place:

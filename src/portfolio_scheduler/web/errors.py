@@ -151,7 +151,10 @@ def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Pr
 
 def _spec(status: HTTPStatus) -> ResponseSpec:
     return ResponseSpec(
-        data_container=Problem, media_type=PROBLEM, generate_examples=False, description=status.phrase  # type: ignore[arg-type]
+        data_container=Problem,
+        media_type=PROBLEM,
+        generate_examples=False,
+        description=status.phrase,
     )
 
 

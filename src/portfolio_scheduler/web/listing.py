@@ -6,7 +6,7 @@ import binascii
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from portfolio_scheduler.errors import InvalidInput
@@ -17,10 +17,12 @@ LONGEST_CURSOR = 600
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Parameter(query="limit", ge=1, le=MOST, description="Rows of a page.")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MOST, description="Rows of a page.")]
 Cursor = Annotated[
     str | None,
-    Parameter(query="cursor", max_length=LONGEST_CURSOR, description="`next` of the page before; left out: the first."),
+    QueryParameter(
+        name="cursor", max_length=LONGEST_CURSOR, description="`next` of the page before; left out: the first."
+    ),
 ]
 
 

@@ -48,7 +48,7 @@ BODY_LIMIT = 256 * 1024  # bytes
 CONNECTIONS = 8  # of the API's pool: reads take a millisecond each, and PostgreSQL works on few at a time
 PATIENCE_SECONDS = 2  # for one of them to become free
 
-ROUTES = (*health.ROUTES, *accounts.ROUTES)
+ROUTES = (document.show_document, *health.ROUTES, *accounts.ROUTES)
 
 
 def make_web(place: Place) -> Litestar:
@@ -78,11 +78,12 @@ def make_web(place: Place) -> Litestar:
 
 def make_place(app: App, pool: Pool, pulse: Pulse | None) -> Place:
     keys = Keyring.open_keys(app.settings, app.clock.now())
+    issuer = app.settings.url
     return Place(
         app=app,
         pool=pool,
-        signer=Signer(keys, ISSUER),
-        verifier=Verifier(keys, ISSUER),
+        signer=Signer(keys, issuer),
+        verifier=Verifier(keys, issuer),
         pulse=pulse,
         revision=shipped()[-1],
     )

@@ -5,16 +5,16 @@ from typing import Any
 from uuid import UUID
 
 from litestar import get
+from litestar.params import FromPath
 from msgspec import Struct
 
 from portfolio_scheduler.db.reads import viewed_accounts
-from portfolio_scheduler.db.viewers import Entry, read
+from portfolio_scheduler.db.viewers import read
 from portfolio_scheduler.errors import NotFound
 from portfolio_scheduler.web.document import SECURITY
-from portfolio_scheduler.web.entry import READ, check_scope
+from portfolio_scheduler.web.entry import READ, At, Who, check_scope
 from portfolio_scheduler.web.errors import PROBLEMS
 from portfolio_scheduler.web.listing import Cursor, Limit, Page, cursor_of, keys_of
-from portfolio_scheduler.web.place import Place
 
 PATH = "/portfolio-scheduler/broker-accounts"
 
@@ -52,7 +52,7 @@ class _Keys(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 
 
 @get(PATH, tags=["accounts"], responses=PROBLEMS, security=SECURITY)
-async def list_accounts(place: Place, entry: Entry, limit: Limit = 50, cursor: Cursor = None) -> Page[AccountAnswer]:
+async def list_accounts(place: At, entry: Who, limit: Limit = 50, cursor: Cursor = None) -> Page[AccountAnswer]:
     """The viewer's accounts and those shared with them, oldest first; closed ones as well, for their history stays."""
     after = keys_of(cursor, _Keys) if cursor else None
     params = {
@@ -68,7 +68,7 @@ async def list_accounts(place: Place, entry: Entry, limit: Limit = 50, cursor: C
 
 
 @get(PATH + "/{account_id:uuid}", tags=["accounts"], responses=PROBLEMS, security=SECURITY)
-async def show_account(place: Place, entry: Entry, account_id: UUID) -> AccountAnswer:
+async def show_account(place: At, entry: Who, account_id: FromPath[UUID]) -> AccountAnswer:
     """One account."""
     viewer, rows = await read(place.pool, entry, viewed_accounts.ONE, {"account": account_id})
     check_scope(viewer, READ)

@@ -16,7 +16,7 @@ from portfolio_scheduler.db.readiness import Readiness, readiness
 from portfolio_scheduler.errors import DatabaseUnavailable
 from portfolio_scheduler.jobs import TICK_SECONDS, Pulse
 from portfolio_scheduler.web.document import OPEN
-from portfolio_scheduler.web.place import Place
+from portfolio_scheduler.web.entry import At
 
 PATIENCE_SECONDS = 3  # for the database
 TICK_LATE_SECONDS = 2.5 * TICK_SECONDS
@@ -47,7 +47,7 @@ def alive() -> Alive:
 
 
 @get("/health/ready", tags=["health"], security=OPEN)
-async def ready(place: Place) -> Response[Ready]:
+async def ready(place: At) -> Response[Ready]:
     """The database answers and is of this release, the worker lives, the planner ticks; 503 when not."""
     found = await _ask(place.app)
     problems = list(_problems(found, place.pulse, place.revision))
