@@ -3,9 +3,10 @@
 import asyncio
 import dataclasses
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from portfolio_scheduler.cli.standing import standings
@@ -14,16 +15,17 @@ from portfolio_scheduler.db import accounts
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.gaps import UNFINISHED
 from portfolio_scheduler.db.pool import transaction
-from portfolio_scheduler.domain.records import FILL_FINAL
+from portfolio_scheduler.domain.records import FILL_FINAL, Statement
 from portfolio_scheduler.domain.schedule import Reason
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.sync.plan import Planned, plan
 from portfolio_scheduler.sync.replay import replay
-from portfolio_scheduler.sync.run import run_queued
+from portfolio_scheduler.sync.run import run_queued, sync_account
 from portfolio_scheduler.sync.schedules import runs
 from tests.builders import TUESDAY
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger
+from tests.flows.replaying import broken
 
 WEDNESDAY = TUESDAY + timedelta(days=1)
 EVENTS = "SELECT kind, trading_on, subject FROM ledger_events WHERE kind IN ('GAP', 'RECOVERED') ORDER BY seq"
@@ -214,6 +216,35 @@ async def test_a_reading_before_the_next_session_learns_it_as_well(stage: Stage)
     assert ("RECOVERED", FIRST_DAY, order_id) in await stage.rows(EVENTS)
     assert [(on, revision) for on, revision, *_ in await stage.rows(REVISIONS)] == [(FIRST_DAY, 1), (FIRST_DAY, 2)]
     await check_ledger(stage, account.id)
+
+
+def misread_earlier(said: Statement) -> Statement:
+    """Of orders that were asked for by their id, the last execution is overlooked and the others cost too much."""
+    ids = {order.broker_order_id for order in said.earlier}
+    wrong = [fill for fill in said.fills if fill.broker_order_id in ids]
+    dearer = [msgspec.structs.replace(fill, price=fill.price + 1) for fill in wrong[:-1]]
+    return msgspec.structs.replace(said, fills=(*(fill for fill in said.fills if fill not in wrong), *dearer))
+
+
+@pytest.mark.parametrize("since_on", [FIRST_DAY, TUESDAY])
+async def test_a_replay_from_a_later_day_on_revises_the_day_of_a_recovered_order(stage: Stage, since_on: date) -> None:
+    """The facts of Tuesday's batch tell of Monday, so Monday's snapshot follows, wherever the replay begins."""
+    account, _ = await lost_from_the_evenings_list(stage)
+    stage.at(TUESDAY, 9, 30)
+    await sync_account(broken(stage, misread_earlier), account.id)
+    stage.at(TUESDAY, 16)
+    await stage.sync(account)
+    newest = "SELECT fills_count, reason FROM portfolio_snapshots WHERE trading_on = %s ORDER BY revision DESC LIMIT 1"
+    before, _ = await stage.one(newest, FIRST_DAY)
+    done = await replay(stage.app, account.id, since_on=since_on)
+    assert FIRST_DAY in done.snapshots
+    after, reason = await stage.one(newest, FIRST_DAY)
+    told = await stage.one("SELECT count(*) FROM effective_order_fills WHERE trading_on = %s", FIRST_DAY)
+    assert after == told == before + 1, "the execution that was overlooked counts"
+    assert reason.startswith("replay: ")
+    await check_ledger(stage, account.id)
+    again = await replay(stage.app, account.id, since_on=since_on)
+    assert (again.voided, again.added, again.snapshots) == (0, 0, ())
 
 
 async def test_two_weeks_of_trouble_end_as_a_gap_that_names_the_order(stage: Stage) -> None:
