@@ -5,6 +5,7 @@ import dataclasses
 import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from portfolio_scheduler.db import accounts
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.gaps import UNFINISHED
 from portfolio_scheduler.db.pool import transaction
+from portfolio_scheduler.db.reads.coverage import CoverageDay, coverage
 from portfolio_scheduler.domain.records import FILL_FINAL, Statement
 from portfolio_scheduler.domain.schedule import Reason
 from portfolio_scheduler.simulator.faults import Fault
@@ -216,6 +218,77 @@ async def test_a_reading_before_the_next_session_learns_it_as_well(stage: Stage)
     assert ("RECOVERED", FIRST_DAY, order_id) in await stage.rows(EVENTS)
     assert [(on, revision) for on, revision, *_ in await stage.rows(REVISIONS)] == [(FIRST_DAY, 1), (FIRST_DAY, 2)]
     await check_ledger(stage, account.id)
+
+
+def keeps_open(stage: Stage, order_id: str) -> Any:
+    """From the next night on Groww calls this order open still, whatever became of it."""
+    theirs = stage.sim.account(2).earlier_orders[order_id]
+    theirs.status, theirs.fills, theirs.filled_quantity, theirs.filled_value = "OPEN", [], 0, Decimal(0)
+    theirs.exchange_time = None
+    return theirs
+
+
+async def test_an_order_that_is_open_still_is_asked_for_once_each_morning_until_it_ends(stage: Stage) -> None:
+    account = await until_the_morning(stage)
+    order_id = await stage.one("SELECT subject FROM open_findings WHERE kind = 'MISSING'")
+    stage.at(TUESDAY, 8, 15)
+    theirs = keeps_open(stage, order_id)
+    remembered = dict(stage.sim.account(2).earlier_orders)
+    asked = []
+    for on in (TUESDAY, WEDNESDAY):
+        for minutes in ((8, 15), (16, 0), (23, 15)):
+            stage.at(on, *minutes)
+            stage.sim.account(2).earlier_orders = remembered
+            stage.sim.requests.clear()
+            assert await plan(stage.app, stage.clock.now()) == Planned(due=1), (on, minutes)
+            await run_queued(stage.app, account.id)
+            asked.append(sum(request.path.endswith(order_id) for request in stage.sim.requests))
+    assert asked == [1, 0, 0, 1, 0, 0], "once a day"
+    recovered = [(on, subject) for kind, on, subject in await stage.rows(EVENTS) if kind == "RECOVERED"]
+    assert recovered == [(FIRST_DAY, order_id)] * 2
+    [morning] = await stage.rows("SELECT count(*) FROM portfolio_snapshots WHERE trading_on = %s", FIRST_DAY)
+    assert morning == (1,), "nothing was learned that changes Monday"
+    assert await next_run(stage, account) == (ist(WEDNESDAY + timedelta(days=1), 8, 15), Reason.UNFINISHED)
+    stage.at(WEDNESDAY + timedelta(days=1), 8, 15)
+    stage.sim.account(2).earlier_orders = remembered
+    theirs.status = "CANCELLED"
+    assert await plan(stage.app, stage.clock.now()) == Planned(due=1)
+    await run_queued(stage.app, account.id)
+    assert await stage.one("SELECT status FROM current_orders WHERE broker_order_id = %s", order_id) == "CANCELLED"
+    stage.at(WEDNESDAY + timedelta(days=2), 8, 15)
+    stage.sim.requests.clear()
+    await stage.sync(account)
+    assert details_asked(stage) == 0, "it has its end"
+    await check_ledger(stage, account.id)
+    done = await replay(stage.app, account.id, since_on=FIRST_DAY)
+    assert (done.voided, done.added, done.snapshots) == (0, 0, ())
+
+
+@pytest.mark.parametrize("forgets", [True, False])
+async def test_an_order_that_never_ends_becomes_a_gap(stage: Stage, forgets: bool) -> None:
+    """When the broker does not know it any more, and after two weeks at the latest."""
+    account, order_id = await lost_from_the_evenings_list(stage)
+    stage.at(TUESDAY, 8, 15)
+    keeps_open(stage, order_id)
+    remembered = dict(stage.sim.account(2).earlier_orders)
+    days = (1, 2) if forgets else (1, 14, 15, 16)
+    for day in days:
+        stage.at(FIRST_DAY + timedelta(days=day), 8, 15)
+        stage.sim.account(2).earlier_orders = {} if forgets and day == days[-1] else remembered
+        await stage.sync(account)
+    said = "SELECT kind, details ->> 'reason' FROM ledger_events WHERE subject = %s AND kind IN ('RECOVERED', 'GAP')"
+    found = await stage.rows(f"{said} ORDER BY seq", order_id)
+    assert [kind for kind, _ in found] == ["RECOVERED", *([] if forgets else ["RECOVERED"]), "GAP"]
+    assert ("does not know it any more" if forgets else "has called the order open for 14 days") in found[-1][1]
+    [day] = await covered(stage, account)
+    assert (day.recovered, day.unanswered) == ([], [order_id]), "one order, one word"
+    await check_ledger(stage, account.id)
+
+
+async def covered(stage: Stage, account: Account) -> list[CoverageDay]:
+    """Monday in `coverage`."""
+    async with transaction(stage.app.pool) as tx:
+        return await coverage(tx, [account.id], {FIRST_DAY: ist(FIRST_DAY, 15, 30)})
 
 
 def misread_earlier(said: Statement) -> Statement:
