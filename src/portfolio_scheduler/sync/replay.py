@@ -485,10 +485,10 @@ async def _snapshots(
             await ledger.append_entries(tx, anew.head, [Entry(snapshot, _place(places[found.days[day][0]], found))])
             anew.head = Head(head.account_id, anew.head.seq + 1)
             written.append(day)
-        elif day in anew.days and (day in told or (follows and day not in found.days)):
-            why = told.get(day)
-            if await anew.revise(day, f"replay: {why or 'the day before was revised'}", forced=why is not None):
-                written.append(day)
+            continue
+        is_due = day in anew.days and day not in found.days and (day in told or follows)
+        if is_due and await anew.revise(day, f"replay: {told.get(day) or 'the day before was revised'}"):
+            written.append(day)
     return written
 
 
