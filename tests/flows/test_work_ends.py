@@ -127,8 +127,8 @@ def test_what_procrastinate_says_of_an_outage_is_one_line(
     log.configure("warning", "text", is_outage)
     try:
         raise ConnectorException from cause
-    except ConnectorException as error:
-        logging.getLogger("procrastinate.worker").error("Side task heartbeats failed", exc_info=error)
+    except ConnectorException:
+        logging.getLogger("procrastinate.worker").exception("Side task heartbeats failed")
     written = capsys.readouterr().err
     assert ("Traceback" in written) == is_bug
     assert is_bug or written.count("\n") == 1, written
