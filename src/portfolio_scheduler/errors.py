@@ -36,6 +36,18 @@ class NotAllowed(PortfolioSchedulerError):
     """You may not do that."""
 
 
+class LoginRequired(NotAllowed):
+    """Log in first: there was no valid token."""
+
+
+class TokenRefused(LoginRequired):
+    """This token is not valid here: expired, altered, or of another kind. Log in again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()  # the sender learns the same whatever was wrong
+        self.reason = reason  # for the log; holds nothing of the token
+
+
 class SetupProblem(PortfolioSchedulerError):
     """The installation is not ready: a setting, a key, a folder or the database."""
 

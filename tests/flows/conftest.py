@@ -18,8 +18,7 @@ from portfolio_scheduler.market.calendar import make_calendar
 from portfolio_scheduler.simulator.server import Simulator, SimulatorOptions, running
 from portfolio_scheduler.sync.connect import connect
 from portfolio_scheduler.sync.run import Report, sync_account
-from portfolio_scheduler.vault import Vault
-from tests.conftest import Database
+from tests.conftest import Database, keys_of
 
 FIRST_DAY = date(2026, 4, 20)
 
@@ -76,7 +75,7 @@ async def staged(database: Database, pool: Pool, on: date) -> AsyncIterator[Stag
             conninfo=database.worker,
             clock=clock,
             calendar=make_calendar(),
-            vault=Vault.open_keys(database.settings),
+            **await keys_of(database.settings, pool, clock),
             brokers={"groww": Groww(sim.url)},
         )
         yield Stage(app, sim, clock)

@@ -39,6 +39,7 @@ def serve_command(
                 worker=with_worker,
                 stop=stop,
             ),
+            opens=with_worker,
         )
     )
 
@@ -48,14 +49,16 @@ def worker_command() -> None:
     uvloop.run(until_stopped(load(), _work))
 
 
-async def until_stopped(settings: Settings, serving: Serving, clock: Clock | None = None) -> None:
+async def until_stopped(
+    settings: Settings, serving: Serving, clock: Clock | None = None, *, opens: bool = True
+) -> None:
     """Run the product until the process is asked to end; a second signal does not interrupt the ending."""
     from portfolio_scheduler.app import running
     from portfolio_scheduler.jobs import is_outage
 
     log.configure(settings.log_level, settings.log_format, is_outage)
     with told_in_one_line(), stopping() as stop:
-        async with running(settings, clock or make_clock(settings.clock)) as app, kept(settings):
+        async with running(settings, clock or make_clock(settings.clock), opens=opens) as app, kept(settings):
             await serving(app, stop)
 
 

@@ -1,0 +1,217 @@
+"""The signing keys are made once, guarded, replaced without losing a token, and never shown."""
+
+import base64
+import json
+import os
+import pickle
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from portfolio_scheduler.errors import SetupProblem
+from portfolio_scheduler.identity import signing
+from portfolio_scheduler.identity.signing import KEY_FILE, LOOK_AGAIN, STILL_VERIFIES, Keyring, SigningKey
+from portfolio_scheduler.settings import Settings
+
+NOW = datetime(2026, 4, 24, 10, 30, tzinfo=UTC)
+RANDOM = bytes((n * 89 + 17) % 256 for n in range(32))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path / "here" / "kept", keys=tmp_path / "keys")
+
+
+def ids(settings: Settings, now: datetime = NOW) -> list[str]:
+    return [key.key_id for key in Keyring.open_keys(settings, now).ring(now).keys]
+
+
+def written(settings: Settings, content: bytes, mode: int = 0o400) -> Path:
+    settings.keys.mkdir(mode=0o700)
+    path = settings.keys / KEY_FILE
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+def kept(secret: bytes, **more: object) -> dict[str, object]:
+    return {
+        "key_id": SigningKey(secret, NOW).key_id if secret == RANDOM else "0" * 16,
+        "made_at": NOW.isoformat(),
+        "key": base64.b64encode(secret).decode(),
+    } | more
+
+
+def test_the_file_is_made_once_and_only_its_owner_reads_it(settings: Settings) -> None:
+    first = ids(settings)
+    path = settings.keys / KEY_FILE
+    assert ids(settings) == first
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    assert stat.S_IMODE(settings.keys.stat().st_mode) == 0o700
+    assert [file.name for file in settings.keys.iterdir()] == [KEY_FILE]
+
+
+def test_of_many_that_start_at_once_all_have_the_same_key(settings: Settings) -> None:
+    with ThreadPoolExecutor(16) as many:
+        found = list(many.map(lambda _: ids(settings), range(64)))
+    assert len(found) == 64
+    assert all(each == found[0] and len(each) == 1 for each in found)
+    assert [file.name for file in settings.keys.iterdir()] == [KEY_FILE]
+
+
+def test_the_newest_key_signs_and_the_replaced_ones_verify_for_a_while(settings: Settings) -> None:
+    [first] = ids(settings)
+    second = signing.rotate(settings, NOW)
+    assert ids(settings) == [first, second]
+    assert Keyring.open_keys(settings, NOW).ring(NOW).signing.key_id == second
+    third = signing.rotate(settings, NOW + STILL_VERIFIES)  # the first was replaced that long ago
+    assert ids(settings) == [second, third]
+
+
+def test_a_rotation_at_once_leaves_only_the_new_key(settings: Settings) -> None:
+    ids(settings)
+    signing.rotate(settings, NOW)
+    new = signing.rotate(settings, NOW, at_once=True)
+    assert ids(settings) == [new]
+
+
+def test_a_rotation_without_a_file_makes_one(settings: Settings) -> None:
+    new = signing.rotate(settings, NOW)
+    assert ids(settings)[-1] == new
+
+
+def test_rotations_at_the_same_time_lose_no_key(settings: Settings) -> None:
+    [first] = ids(settings)
+    with ThreadPoolExecutor(8) as many:
+        new = list(many.map(lambda _: signing.rotate(settings, NOW), range(12)))
+    assert sorted(ids(settings)) == sorted([first, *new])
+    assert [file.name for file in settings.keys.iterdir()] == [KEY_FILE]
+
+
+def test_more_rotations_than_the_file_holds_are_refused_and_change_nothing(settings: Settings) -> None:
+    for _ in range(signing.MOST_KEYS - 1):
+        signing.rotate(settings, NOW)
+    before = ids(settings)
+    with pytest.raises(SetupProblem, match="Wait before you rotate again"):
+        signing.rotate(settings, NOW)
+    assert ids(settings) == before
+    assert signing.rotate(settings, NOW + STILL_VERIFIES) in ids(settings)
+
+
+def test_a_running_process_sees_a_rotation_within_a_second(settings: Settings) -> None:
+    running = Keyring.open_keys(settings, NOW)
+    before = running.ring(NOW)
+    new = signing.rotate(settings, NOW)
+    assert running.ring(NOW + LOOK_AGAIN / 2) is before
+    assert running.ring(NOW + LOOK_AGAIN).signing.key_id == new
+    assert running.ring(NOW + 2 * LOOK_AGAIN) is running.ring(NOW + 3 * LOOK_AGAIN)  # nothing changed: the same object
+
+
+def test_a_clock_that_is_set_back_looks_again_too(settings: Settings) -> None:
+    running = Keyring.open_keys(settings, NOW)
+    new = signing.rotate(settings, NOW)
+    assert running.ring(NOW - timedelta(days=1)).signing.key_id == new
+
+
+@pytest.mark.parametrize("mode", [0o440, 0o404, 0o420, 0o666, 0o644])
+def test_a_file_that_others_may_use_is_refused_at_start_and_while_running(settings: Settings, mode: int) -> None:
+    running = Keyring.open_keys(settings, NOW)
+    (settings.keys / KEY_FILE).chmod(mode)
+    with pytest.raises(SetupProblem, match="chmod 400"):
+        Keyring.open_keys(settings, NOW)
+    with pytest.raises(SetupProblem, match="chmod 400"):
+        running.ring(NOW + LOOK_AGAIN)
+
+
+def test_a_file_that_is_gone_is_refused_while_running(settings: Settings) -> None:
+    running = Keyring.open_keys(settings, NOW)
+    (settings.keys / KEY_FILE).unlink()
+    with pytest.raises(SetupProblem, match="cannot be read"):
+        running.ring(NOW + LOOK_AGAIN)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_refused(settings: Settings) -> None:
+    ids(settings)
+    os.chown(settings.keys / KEY_FILE, 12345, -1)
+    with pytest.raises(SetupProblem, match="belongs to user 12345"):
+        ids(settings)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
+def test_a_folder_that_others_may_write_to_is_refused(settings: Settings, mode: int) -> None:
+    ids(settings)
+    settings.keys.chmod(mode)
+    for opening in (lambda: Keyring.open_keys(settings, NOW), lambda: signing.rotate(settings, NOW)):
+        with pytest.raises(SetupProblem, match="chmod 700"):
+            opening()
+
+
+def test_a_folder_inside_the_data_folder_is_refused_by_a_link_too(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for folder in (tmp_path / "kept", tmp_path / "kept" / "keys", tmp_path / "link" / "keys"):
+        with pytest.raises(SetupProblem, match="inside the data folder"):
+            Keyring.open_keys(Settings(data=tmp_path / "kept", keys=folder), NOW)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "damaged"),
+        (b"{}", "damaged"),
+        (b"[" * 10_000, "damaged"),
+        (b'{"version":1,"keys":[]}', "0 keys"),
+        (json.dumps({"version": 2, "keys": [kept(RANDOM)]}).encode(), "version 2"),
+        (json.dumps({"version": 1, "keys": [kept(RANDOM), kept(RANDOM)]}).encode(), "different"),
+        (json.dumps({"version": 1, "keys": [kept(RANDOM, key_id="0" * 16)]}).encode(), "does not fit its id"),
+        (json.dumps({"version": 1, "keys": [kept(RANDOM, key="*")]}).encode(), "damaged"),
+        (json.dumps({"version": 1, "keys": [kept(RANDOM, made_at="today")]}).encode(), "damaged"),
+        (json.dumps({"version": 1, "keys": [kept(RANDOM, made_at="2026-04-24T10:30:00")]}).encode(), "damaged"),
+        (json.dumps({"version": 1, "keys": [kept(RANDOM[:31])]}).encode(), "31 bytes"),
+        (json.dumps({"version": 1, "keys": [kept(bytes(32))]}).encode(), "everybody can guess"),
+        (json.dumps({"version": 1, "keys": [kept(bytes(range(32)))]}).encode(), "everybody can guess"),
+    ],
+)
+def test_a_file_that_holds_no_good_keys_is_refused(settings: Settings, content: bytes, says: str) -> None:
+    path = written(settings, content)
+    with pytest.raises(SetupProblem, match=says):
+        Keyring.open_keys(settings, NOW)
+    assert path.read_bytes() == content  # and is left for the owner to look at
+
+
+def test_a_file_with_a_good_key_is_read(settings: Settings) -> None:
+    written(settings, json.dumps({"version": 1, "keys": [kept(RANDOM)]}).encode())
+    assert ids(settings) == [SigningKey(RANDOM, NOW).key_id]
+
+
+def test_no_key_is_shown_or_leaves_the_process(settings: Settings) -> None:
+    ring = Keyring.open_keys(settings, NOW)
+    content = (settings.keys / KEY_FILE).read_text()
+    secret = json.loads(content)["keys"][0]["key"]
+    shown = f"{ring!r} {ring.ring(NOW)!r} {ring.ring(NOW).signing!r} {ring} {signing._KeptKey('x', NOW, secret)!r}"
+    assert secret not in shown
+    for thing in (ring, ring.ring(NOW).signing):
+        with pytest.raises(TypeError, match="not pickled"):
+            pickle.dumps(thing)
+
+
+def test_a_killed_writer_leaves_the_old_keys(settings: Settings) -> None:
+    """The file is whole at any instant: what is written beside it counts only once it has its name."""
+    before = ids(settings)
+    draft = settings.keys / f"{KEY_FILE}.0123456789abcdef"
+    draft.write_bytes(b'{"version":1,"ke')
+    assert ids(settings) == before
+    program = (
+        "import os, sys, datetime as d; from pathlib import Path; from portfolio_scheduler.identity import signing;"
+        "from portfolio_scheduler.settings import Settings; os.fsync = lambda _: os._exit(9);"
+        "signing.rotate(Settings(data=Path(sys.argv[1]), keys=Path(sys.argv[2])), d.datetime(2026, 1, 1, tzinfo=d.UTC))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, settings.data, settings.keys], check=False)
+    assert ran.returncode == 9
+    assert ids(settings) == before
