@@ -14,7 +14,7 @@ import pytest
 
 from portfolio_scheduler.errors import SetupProblem
 from portfolio_scheduler.identity import kept_keys, signing
-from portfolio_scheduler.identity.signing import STILL_VERIFIES, Keyring
+from portfolio_scheduler.identity.signing import LOOK_AGAIN, STILL_VERIFIES, Keyring
 from portfolio_scheduler.key_files import PUBLISHED
 from portfolio_scheduler.settings import Settings
 
@@ -70,7 +70,7 @@ def test_the_newest_key_signs_and_the_replaced_ones_verify_for_a_while(settings:
     [first] = ids(settings)
     second = signing.rotate(settings, NOW)
     assert ids(settings) == [first, second]
-    assert Keyring.open_keys(settings, NOW)().signing_id == second
+    assert Keyring.open_keys(settings, NOW).ring(NOW).signing_id == second
     third = signing.rotate(settings, NOW + STILL_VERIFIES)  # the first was replaced that long ago
     assert ids(settings) == [second, third]
 
@@ -105,23 +105,29 @@ def test_more_rotations_than_the_file_holds_are_refused_and_change_nothing(setti
     assert signing.rotate(settings, NOW + STILL_VERIFIES) in ids(settings)
 
 
-def test_a_running_process_sees_a_rotation_at_once(settings: Settings) -> None:
+def test_a_running_process_sees_a_rotation_within_a_second(settings: Settings) -> None:
     running = Keyring.open_keys(settings, NOW)
-    before = running()
-    assert running() is before  # nothing changed: the same object
+    before = running.ring(NOW)
     new = signing.rotate(settings, NOW)
-    assert running().signing_id == new
-    assert running() is running()
+    assert running.ring(NOW + LOOK_AGAIN / 2) is before
+    assert running.ring(NOW + LOOK_AGAIN).signing_id == new
+    assert running.ring(NOW + 2 * LOOK_AGAIN) is running.ring(NOW + 3 * LOOK_AGAIN)  # nothing changed: the same object
+
+
+def test_a_clock_that_is_set_back_looks_again_too(settings: Settings) -> None:
+    running = Keyring.open_keys(settings, NOW)
+    new = signing.rotate(settings, NOW)
+    assert running.ring(NOW - timedelta(days=1)).signing_id == new
 
 
 @pytest.mark.parametrize("mode", [0o440, 0o404, 0o420, 0o666, 0o644])
 def test_a_file_that_others_may_use_is_refused_at_the_start(settings: Settings, mode: int) -> None:
     running = Keyring.open_keys(settings, NOW)
-    before = running()
+    before = running.ring(NOW)
     (settings.keys / KEY_FILE).chmod(mode)
     with pytest.raises(SetupProblem, match="chmod 400"):
         Keyring.open_keys(settings, NOW)
-    assert running() is before  # what runs goes on
+    assert running.ring(NOW + LOOK_AGAIN) is before  # what runs goes on
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
@@ -177,11 +183,11 @@ def test_a_file_with_a_good_key_is_read(settings: Settings) -> None:
 def test_no_key_is_shown_or_leaves_the_process(settings: Settings) -> None:
     ring = Keyring.open_keys(settings, NOW)
     key = signing.FILE.open(settings, NOW)()[0]
-    shown = f"{ring!r} {ring()!r} {ring()} {ring} {key!r} {key}"
+    shown = f"{ring!r} {ring.ring(NOW)!r} {ring.ring(NOW)} {ring} {key!r} {key}"
     assert key.id in shown
     assert base64.b64encode(key.key).decode() not in shown
     assert repr(key.key) not in shown
-    for thing in (ring, ring()):
+    for thing in (ring, ring.ring(NOW)):
         with pytest.raises(TypeError, match="not pickled"):
             pickle.dumps(thing)
 

@@ -51,7 +51,7 @@ class Fixed:
 
         self._ring = Counting((KEY,))
 
-    def __call__(self) -> Ring:
+    def ring(self, now: datetime) -> Ring:
         return self._ring
 
 

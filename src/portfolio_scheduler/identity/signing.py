@@ -1,4 +1,4 @@
-"""The keys that sign access tokens. The newest signs, all of them verify; a rotation counts without a restart."""
+"""The keys that sign access tokens. The newest signs, all of them verify; a rotation counts within a second, without a restart."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -10,6 +10,7 @@ from portfolio_scheduler.identity.kept_keys import Key, KeyFile, Keys
 from portfolio_scheduler.settings import Settings
 
 STILL_VERIFIES = timedelta(minutes=15)  # longer than the last token that a replaced key signed can live
+LOOK_AGAIN = timedelta(seconds=1)  # at the file: doing so with every request would take longer than all the rest
 
 _NEW = "Everybody's next request asks for a new access token."
 FILE = KeyFile(name="signing.json", cure=f"Move it away and start again; a new one is made. {_NEW}", replaced=_NEW)
@@ -44,21 +45,24 @@ class Ring:
 class Keyring:
     """The signing keys of this installation as they are now."""
 
-    def __init__(self, keys: Callable[[], Keys]) -> None:
+    def __init__(self, keys: Callable[[], Keys], now: datetime) -> None:
         self._keys = keys
+        self._looked_at = now
         self._seen = keys()
         self._ring = Ring(self._seen)
 
     @classmethod
     def open_keys(cls, settings: Settings, now: datetime) -> Self:
         """The keyring of this installation; its file is made on first use. Otherwise `SetupProblem`."""
-        return cls(FILE.open(settings, now))
+        return cls(FILE.open(settings, now), now)
 
-    def __call__(self) -> Ring:
+    def ring(self, now: datetime) -> Ring:
         """The keys that hold now. Another object than the last time says that they changed."""
-        keys = self._keys()
-        if keys is not self._seen:
-            self._seen, self._ring = keys, Ring(keys)
+        if abs(now - self._looked_at) >= LOOK_AGAIN:
+            self._looked_at = now
+            keys = self._keys()
+            if keys is not self._seen:
+                self._seen, self._ring = keys, Ring(keys)
         return self._ring
 
     def __repr__(self) -> str:

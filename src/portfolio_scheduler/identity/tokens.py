@@ -78,7 +78,7 @@ class Signer:
 
     def issue(self, *, user_id: UUID, session_id: UUID, now: datetime) -> str:
         """A token for one user's session, good from now for ten minutes."""
-        ring = self._keyring()
+        ring = self._keyring.ring(now)
         second = int(now.timestamp())
         body = _Body(
             iss=self._issuer,
@@ -109,7 +109,7 @@ class Verifier:
 
     def verify(self, token: str, now: datetime) -> Claims:
         """What the token says, when it is ours and good now; otherwise `TokenRefused`. Ask for the session next."""
-        ring = self._keyring()
+        ring = self._keyring.ring(now)
         if ring is not self._ring:  # what a key that is gone has signed must not be remembered
             self._verified.clear()
             self._ring = ring
