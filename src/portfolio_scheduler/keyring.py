@@ -219,6 +219,10 @@ def rotated(settings: Settings, now: datetime) -> OpeningRing:
 def retired(settings: Settings, retired_id: str) -> OpeningRing:
     """Destroy the private part of a key. Whoever calls has seen that nothing is sealed to it any more."""
     with _changing(settings) as ring:
+        old_key = read_old_key(settings)
+        if old_key is not None and retired_id == old_key_id(old_key):
+            _remove(settings.keys / OLD_FILE)
+            return ring
         key = next((key for key in ring.keys if key.id == retired_id), None)
         if key is None:
             raise InvalidInput(f"There is no key {retired_id}; `portfolio-scheduler keys status` shows all.")
@@ -230,12 +234,11 @@ def retired(settings: Settings, retired_id: str) -> OpeningRing:
         return changed
 
 
-def remove_old_key(settings: Settings) -> None:
-    with alone(settings.keys):
-        try:
-            (settings.keys / OLD_FILE).unlink(missing_ok=True)
-        except OSError as e:
-            raise unwritable(settings.keys / OLD_FILE, e) from e
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as e:
+        raise unwritable(path, e) from e
 
 
 # ── making and changing ──

@@ -1,4 +1,4 @@
-"""The keys that sign access tokens. The newest signs, all of them verify; a rotation counts within a second, without a restart."""
+"""The keys that sign access tokens. The newest signs, all verify; processes follow a rotation within a second."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
