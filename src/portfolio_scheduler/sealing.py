@@ -15,12 +15,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from portfolio_scheduler.errors import InvalidInput
+from portfolio_scheduler.key_files import KEY_BYTES, Watched
 from portfolio_scheduler.keyring import (
-    KEY_BYTES,
     KEY_ID_BYTES,
     SEALING_FILE,
     SealingRing,
-    Watched,
     derived,
     read_sealing,
 )
@@ -33,17 +32,25 @@ TOKEN = "token"
 class Place(msgspec.Struct, frozen=True):
     """Where sealed values of one purpose stand: a column, and the columns of the account and of the row itself."""
 
+    purpose: str
     table: str
     column: str
     account: str = "account_id"
     row: str = "id"
 
+    @property
+    def of_the_account(self) -> bool:
+        """Whether the row is the account's own."""
+        return self.account == self.row
 
-# Every column `sealed_…` of the database has its purpose here; `keys rewrap` goes through them.
-PLACES = {
-    CREDENTIALS: Place("broker_accounts", "sealed_credentials", account="id"),
-    TOKEN: Place("broker_accounts", "sealed_token", account="id"),
-}
+
+# Every column `sealed_…` of the database stands here; `keys rewrap` goes through them.
+PLACES = (
+    Place(CREDENTIALS, "broker_accounts", "sealed_credentials", account="id"),
+    Place(TOKEN, "broker_accounts", "sealed_token", account="id"),
+    Place(CREDENTIALS, "account_requests", "sealed_credentials"),  # not tried yet
+)
+PURPOSES = frozenset(place.purpose for place in PLACES)
 
 # Scheme 2: scheme, id of the wrapping key, id of the data key, version of the secret, commitment, wrapped data key,
 # nonce and sealed secret.
@@ -86,19 +93,22 @@ class Cell(msgspec.Struct, frozen=True):
     """The one place of one installation in which a sealed value opens."""
 
     install_id: UUID
-    purpose: str
+    place: Place
     account_id: UUID
     row_id: UUID
 
+    @property
+    def purpose(self) -> str:
+        return self.place.purpose
+
     def context(self, key_id: bytes, data_key_id: bytes, version: int) -> bytes:
         """What is bound to it. Each part carries its length, so that no two tuples give the same bytes."""
-        place = PLACES[self.purpose]
         parts = (
             b"portfolio-scheduler",
             bytes([SCHEME]),
             self.install_id.bytes,
-            place.table.encode(),
-            place.column.encode(),
+            self.place.table.encode(),
+            self.place.column.encode(),
             self.account_id.bytes,
             self.row_id.bytes,
             version.to_bytes(VERSION_BYTES, "big"),
@@ -147,9 +157,15 @@ class Sealer:
 
 
 def checked_cell(install_id: UUID, purpose: str, account_id: UUID, row_id: UUID | None) -> Cell:
-    if purpose not in PLACES:
-        raise InvalidInput(f"{purpose!r} is not a purpose of a secret; it must be one of {', '.join(sorted(PLACES))}.")
-    return Cell(install_id, purpose, account_id, row_id or account_id)
+    if purpose not in PURPOSES:
+        raise InvalidInput(
+            f"{purpose!r} is not a purpose of a secret; it must be one of {', '.join(sorted(PURPOSES))}."
+        )
+    own = row_id is None or row_id == account_id
+    place = next((one for one in PLACES if one.purpose == purpose and one.of_the_account is own), None)
+    if place is None:
+        raise InvalidInput(f"No row but the account's own keeps a {purpose}.")
+    return Cell(install_id, place, account_id, row_id or account_id)
 
 
 def wrapped(cell: Cell, ring: SealingRing, data_key: bytes, data_key_id: bytes, version: int) -> Head:

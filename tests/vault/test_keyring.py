@@ -17,7 +17,8 @@ import pytest
 
 from portfolio_scheduler import keyring
 from portfolio_scheduler.errors import InvalidInput, SecretUnreadable, SetupProblem
-from portfolio_scheduler.keyring import OLD_FILE, OPENING_FILE, PUBLISHED, SEALING_FILE, State
+from portfolio_scheduler.key_files import PUBLISHED
+from portfolio_scheduler.keyring import OLD_FILE, OPENING_FILE, SEALING_FILE, State
 from portfolio_scheduler.sealing import TOKEN, Sealer
 from portfolio_scheduler.settings import Settings
 from portfolio_scheduler.vault import Vault
@@ -68,7 +69,7 @@ def test_an_installation_with_an_old_key_keeps_opening_what_it_sealed(tmp_path: 
     vault = opened(settings)
     assert vault.open(ONE, TOKEN, before) == b"secret"
     assert vault.seal(ONE, TOKEN, b"")[0] == 2
-    keyring.remove_old_key(settings)
+    keyring.retired(settings, keyring.old_key_id(OLD_KEY))
     with pytest.raises(SecretUnreadable, match=r"there is no vault\.key"):
         vault.open(ONE, TOKEN, before)
 
