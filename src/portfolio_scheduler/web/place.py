@@ -17,3 +17,4 @@ class Place(Struct, frozen=True, kw_only=True):
     verifier: Verifier
     pulse: Pulse | None  # None where no worker runs beside the web
     revision: str  # of the tables this release works with
+    patience_seconds: float = 20  # for a worker to do what somebody waits for
