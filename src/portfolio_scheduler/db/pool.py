@@ -125,12 +125,13 @@ def make_pool(
     The API's connections commit each pipeline by themselves, so that a read is one round trip (`pipelined`). `name`
     ends up in `application_name`, where `pg_stat_activity` and the server's log show it.
     """
-    options = {
+    options: dict[str, Any] = {
         "application_name": f"portfolio-scheduler {name or role}",
         "options": _session_options(LIMITS[role]),
         "connect_timeout": 10,
-        "autocommit": role == "api",
     }
+    if role == "api":  # not said of the others: procrastinate says it of its listener itself
+        options["autocommit"] = True
     return AsyncConnectionPool(
         conninfo,
         connection_class=CountedConnection,
