@@ -117,14 +117,14 @@ def told_in_one_line() -> Iterator[None]:
 
 async def serve(app: "App", *, host: str, port: int, worker: bool = True, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Every "now" is the app's clock's."""
-    from portfolio_scheduler.jobs import Pulse, work
+    from portfolio_scheduler.jobs import Pulse, stand_by, work
     from portfolio_scheduler.web.server import listening
 
     pulse = Pulse() if worker else None
     async with listening(app, host, port, pulse) as address:
         typer.echo(f"Listening on {address} (health: {address}/health/ready). Ctrl-C stops it.")
         if pulse is None:
-            await stop.wait()
+            await stand_by(app, stop)
         else:
             await work(app, stop, pulse)
         log.logger().info("stopping")
