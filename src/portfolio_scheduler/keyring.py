@@ -6,18 +6,13 @@ the public keys and is all that a process needs which only seals. `vault.key` is
 
 import base64
 import binascii
-import fcntl
 import hashlib
-import os
 import secrets
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -25,7 +20,20 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from portfolio_scheduler.errors import InvalidInput, SetupProblem
-from portfolio_scheduler.log import logger
+from portfolio_scheduler.key_files import (
+    FEWEST_DIFFERENT,
+    KEY_BYTES,
+    PUBLISHED,
+    alone,
+    check_folder,
+    check_place,
+    check_strong,
+    decoded,
+    make_folder,
+    read_guarded,
+    unwritable,
+    write,
+)
 from portfolio_scheduler.settings import Settings
 
 OPENING_FILE = "opening.json"
@@ -33,25 +41,9 @@ SEALING_FILE = "sealing.json"
 OLD_FILE = "vault.key"
 FILES = (OPENING_FILE, SEALING_FILE, OLD_FILE)
 VERSION = 2  # of both files; vault.key has 1
-FILE_LIMIT = 1 << 18  # bytes; a key takes about 200
-KEY_BYTES = 32
 KEY_ID_BYTES = 8
+REPLACED = "The credentials of every account must be entered again."
 RESTORE = "Restore it from your copy; if there is none, move it away and enter the credentials of every account again."
-
-# Keys that everybody knows: those of RFC 7748 (6.1) and RFC 9180 (A.1), which examples are copied from.
-PUBLISHED = frozenset(
-    bytes.fromhex(key)
-    for key in (
-        "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
-        "5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
-        "52c4a758a802cd8b936eceea314432798d5baf2d7e9235dc084ab1b9cfa2f736",
-        "4612c550263fc8ad58375df3f557aac531d26850903e55a9f23f21d8534e8ac8",
-    )
-)
-FEWEST_DIFFERENT = 16  # of the 32 bytes of a key; a random one has 30, and fewer than 16 in no lifetime
-
-log = logger()
-T = TypeVar("T")
 
 
 class State(StrEnum):
@@ -126,41 +118,14 @@ class _OldKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "_OldKey(•••)"
 
 
-class Watched(Generic[T]):
-    """What a file holds, read again when the file was replaced: keys are rotated while the service runs."""
-
-    def __init__(self, path: Path, read: Callable[[], T]) -> None:
-        self._path = path
-        self._read = read
-        self._seen = self._signature()
-        self._held = read()
-
-    def __call__(self) -> T:
-        seen = self._signature()
-        if seen != self._seen:
-            self._seen = seen
-            try:
-                self._held = self._read()
-            except SetupProblem as e:  # what runs goes on with the keys it has; the next start refuses
-                log.warning("a key file was changed and cannot be used; the keys of before hold", reason=e.message)
-        return self._held
-
-    def _signature(self) -> tuple[int, ...] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
-
-
 # ── what callers use ──
 
 
 def opened_ring(settings: Settings, now: datetime) -> OpeningRing:
     """The private keys of this installation; made on first use. The public file follows them."""
-    check_place(settings)
-    _make_folder(settings.keys)
-    with _alone(settings.keys):
+    check_place(settings, FILES)
+    make_folder(settings.keys)
+    with alone(settings.keys):
         if not (settings.keys / OPENING_FILE).exists():
             if (settings.keys / SEALING_FILE).exists():
                 raise SetupProblem(
@@ -169,7 +134,7 @@ def opened_ring(settings: Settings, now: datetime) -> OpeningRing:
                     f"worker where it is; if it is lost, move {SEALING_FILE} away and enter the credentials of every "
                     "account again."
                 )
-            _write(settings.keys / OPENING_FILE, _new_ring(now), 0o400)
+            write(settings.keys / OPENING_FILE, _new_ring(now), 0o400)
         ring = read_opening(settings)
         _publish(settings, ring)
         return ring
@@ -183,7 +148,7 @@ def make_if_new(settings: Settings, now: datetime) -> None:
 
 def read_opening(settings: Settings) -> OpeningRing:
     path = settings.keys / OPENING_FILE
-    ring = _decoded(_read_guarded(path, 0o077, "use", "400"), OpeningRing, path)
+    ring = decoded(read_guarded(path, 0o077, "use", "400", cure=RESTORE), OpeningRing, path, cure=RESTORE)
     _check_ring(path, ring.version, ring.fingerprint_key, ring.keys)
     for key in ring.keys:
         if key.state is not State.RETIRED:
@@ -193,14 +158,14 @@ def read_opening(settings: Settings) -> OpeningRing:
 
 def read_sealing(settings: Settings) -> SealingRing:
     """The public keys. Who can change them could have new secrets sealed to a key of theirs."""
-    check_place(settings)
+    check_place(settings, FILES)
     path = settings.keys / SEALING_FILE
     if not path.exists():
         raise SetupProblem(
             f"There is no {path}, so no secret can be sealed here. Copy it from a machine that runs a worker."
         )
-    _check_folder(settings.keys)
-    ring = _decoded(_read_guarded(path, 0o022, "write to", "644"), SealingRing, path)
+    check_folder(settings.keys)
+    ring = decoded(read_guarded(path, 0o022, "write to", "644", cure=RESTORE), SealingRing, path, cure=RESTORE)
     _check_ring(path, ring.version, ring.fingerprint_key, ring.keys)
     return ring
 
@@ -210,7 +175,7 @@ def read_old_key(settings: Settings) -> bytes | None:
     path = settings.keys / OLD_FILE
     if not path.exists():
         return None
-    held = _decoded(_read_guarded(path, 0o077, "use", "400"), _OldKey, path)
+    held = decoded(read_guarded(path, 0o077, "use", "400", cure=RESTORE), _OldKey, path, cure=RESTORE)
     if held.version != 1:
         raise SetupProblem(
             f"The key file {path} has version {held.version}, but this program reads version 1. Upgrade."
@@ -221,39 +186,8 @@ def read_old_key(settings: Settings) -> bytes | None:
         raise SetupProblem(f"The key file {path} is damaged: it does not hold a key. {RESTORE}") from e
     if len(key) == KEY_BYTES and held.key_id != old_key_id(key):
         raise SetupProblem(f"The key file {path} is damaged: its key does not fit its id. {RESTORE}")
-    check_strong(key, str(path))
+    check_strong(key, str(path), cure=RESTORE, replaced=REPLACED)
     return key
-
-
-def check_place(settings: Settings) -> None:
-    """No key may travel with a copy of the data folder, by whatever links the two are reached."""
-    data = settings.data.resolve()
-    for path in (settings.keys, *(settings.keys / name for name in FILES)):
-        real = path.resolve()
-        if real == data or data in real.parents:
-            raise SetupProblem(
-                f"The key folder {settings.keys} lies inside the data folder {settings.data}, so a copy of the data "
-                "would carry its key. Set PORTFOLIO_SCHEDULER_KEYS to a folder outside it."
-            )
-
-
-def check_strong(key: bytes, where: str) -> None:
-    """Refuse what nobody drew at random: samples, zeros, repetitions, counting, typed text."""
-    if len(key) != KEY_BYTES:
-        raise SetupProblem(f"The key in {where} has {len(key)} bytes; it must have {KEY_BYTES}. {RESTORE}")
-    steps = {(after - before) % 256 for before, after in pairwise(key)}
-    if key in PUBLISHED:
-        weakness = "is a published sample that everybody has"
-    elif len(set(key)) < FEWEST_DIFFERENT or len(steps) < FEWEST_DIFFERENT // 2:
-        weakness = "is not random: it repeats or counts"
-    elif all(32 <= byte < 127 for byte in key):
-        weakness = "is not random: it is typed text"
-    else:
-        return
-    raise SetupProblem(
-        f"The key in {where} {weakness}. Move the file away; a new key is made at the next start, and the credentials "
-        "of every account must be entered again."
-    )
 
 
 def key_id(public: bytes) -> str:
@@ -304,7 +238,7 @@ def _remove(path: Path) -> None:
     try:
         path.unlink()
     except OSError as e:
-        raise _unwritable(path, e) from e
+        raise unwritable(path, e) from e
 
 
 # ── making and changing ──
@@ -322,16 +256,16 @@ def _new_ring(now: datetime) -> OpeningRing:
 
 @contextmanager
 def _changing(settings: Settings) -> Iterator[OpeningRing]:
-    check_place(settings)
-    _check_folder(settings.keys)
-    with _alone(settings.keys):
+    check_place(settings, FILES)
+    check_folder(settings.keys)
+    with alone(settings.keys):
         yield read_opening(settings)
 
 
 def _replace(settings: Settings, ring: OpeningRing) -> None:
     """Private before public: nothing is ever sealed to a key that cannot open yet."""
-    _write(settings.keys / OPENING_FILE, ring, 0o400)
-    _write(settings.keys / SEALING_FILE, ring.published(), 0o644)
+    write(settings.keys / OPENING_FILE, ring, 0o400)
+    write(settings.keys / SEALING_FILE, ring.published(), 0o644)
 
 
 def _publish(settings: Settings, ring: OpeningRing) -> None:
@@ -339,7 +273,7 @@ def _publish(settings: Settings, ring: OpeningRing) -> None:
     path = settings.keys / SEALING_FILE
     published = ring.published()
     if not path.exists():
-        _write(path, published, 0o644)
+        write(path, published, 0o644)
         return
     found = read_sealing(settings)
     ours = {key.id for key in published.keys}
@@ -350,94 +284,10 @@ def _publish(settings: Settings, ring: OpeningRing) -> None:
             f"{SEALING_FILE}; it is made anew from {OPENING_FILE}."
         )
     if found != published:
-        _write(path, published, 0o644)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time changes the key files."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError as e:
-        raise _unwritable(folder, e) from e
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def _write(path: Path, ring: OpeningRing | SealingRing, mode: int) -> None:
-    """Whole or not at all, and lasting: a key lost in a power cut would lose every secret sealed to it."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            os.fchmod(handle, mode)  # whatever the umask
-            os.write(handle, msgspec.json.format(msgspec.json.encode(ring), indent=2) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        draft.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as e:
-        draft.unlink(missing_ok=True)
-        raise _unwritable(path, e) from e
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as e:
-        raise SetupProblem(
-            f"The key folder {folder} cannot be made: {e.strerror}. Set PORTFOLIO_SCHEDULER_KEYS to a folder of yours."
-        ) from e
-    _check_folder(folder)
-
-
-def _unwritable(path: Path, e: OSError) -> SetupProblem:
-    return SetupProblem(
-        f"The key file {path} cannot be written: {e.strerror}. Make its folder writable for this user or set "
-        "PORTFOLIO_SCHEDULER_KEYS to a folder of yours."
-    )
+        write(path, published, 0o644)
 
 
 # ── reading and checking ──
-
-
-def _check_folder(folder: Path) -> None:
-    """Readable is allowed, because each file guards itself; who may write here may put a key of theirs in its place."""
-    try:
-        mode = stat.S_IMODE(folder.stat().st_mode)
-    except OSError as e:
-        raise SetupProblem(f"The key folder {folder} cannot be read: {e.strerror}.") from e
-    if mode & 0o022:
-        raise SetupProblem(f"Others may write to the key folder {folder} (mode {mode:04o}). Run: chmod 700 '{folder}'")
-
-
-def _read_guarded(path: Path, forbidden: int, act: str, right: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & forbidden:
-                raise SetupProblem(
-                    f"Others than its owner may {act} the key file {path} (mode {mode:04o}, expected 0{right}). "
-                    f"Run: chmod {right} '{path}'"
-                )
-            return file.read(FILE_LIMIT)
-    except OSError as e:
-        raise SetupProblem(f"The key file {path} cannot be read: {e.strerror}. {RESTORE}") from e
-
-
-def _decoded(content: bytes, type_: type[T], path: Path) -> T:
-    try:
-        return msgspec.json.decode(content, type=type_)
-    except (msgspec.DecodeError, ValueError) as e:
-        raise SetupProblem(f"The key file {path} is damaged: it does not hold keys. {RESTORE}") from e
 
 
 def _check_ring(
@@ -447,7 +297,7 @@ def _check_ring(
         raise SetupProblem(
             f"The key file {path} has version {version}, but this program reads version {VERSION}. Upgrade."
         )
-    check_strong(fingerprint_key, str(path))
+    check_strong(fingerprint_key, str(path), cure=RESTORE, replaced=REPLACED)
     active = [key for key in keys if key.state is State.ACTIVE]
     if len(active) != 1:
         raise SetupProblem(f"The key file {path} has {len(active)} active keys; it must have 1. {RESTORE}")
@@ -464,7 +314,7 @@ def _check_ring(
 
 
 def _check_pair(path: Path, key: PrivateKey) -> None:
-    check_strong(key.private, str(path))
+    check_strong(key.private, str(path), cure=RESTORE, replaced=REPLACED)
     if X25519PrivateKey.from_private_bytes(key.private).public_key().public_bytes_raw() != key.public:
         raise SetupProblem(f"The key file {path} is damaged: the two halves of key {key.id} do not fit. {RESTORE}")
 

@@ -6,7 +6,7 @@ What may be printed is listed, not what may not: a field that nobody thought of 
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import date
 from decimal import Decimal
 from pathlib import PurePath
@@ -65,8 +65,16 @@ def _clean(value: Any) -> Any:
 _traceback = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
-def configure(level: str = "INFO", form: Literal["text", "json"] = "text") -> None:
-    """Set up logging for this process. `form` "json" prints one object a line."""
+def configure(
+    level: str = "INFO",
+    form: Literal["text", "json"] = "text",
+    is_outage: Callable[[BaseException], bool] = lambda _: False,
+) -> None:
+    """Set up logging for this process. `form` "json" prints one object a line.
+
+    An error of a library of which `is_outage` holds is told in one line: where it came from says nothing. Any other is
+    a bug and keeps its traceback.
+    """
     renderer: Any = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if form == "json"
@@ -85,14 +93,32 @@ def configure(level: str = "INFO", form: Literal["text", "json"] = "text") -> No
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+    logging.basicConfig(handlers=[_Forward(is_outage)], level=logging.WARNING, force=True)
 
 
 class _Forward(logging.Handler):
     """What libraries log (the queue, the server) becomes a line like ours: cleaned, on one line, in the same form."""
 
+    def __init__(self, is_outage: Callable[[BaseException], bool]) -> None:
+        super().__init__()
+        self._is_outage = is_outage
+
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(record.levelno, record.getMessage(), source=record.name, exc_info=record.exc_info)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and self._is_outage(error):
+            reason = first_line(error.__cause__ or error)
+            structlog.get_logger().warning(
+                record.getMessage(), source=record.name, error=type(error).__name__, reason=reason
+            )
+        else:
+            structlog.get_logger().log(
+                record.levelno, record.getMessage(), source=record.name, exc_info=record.exc_info
+            )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, as far as a line of the log goes."""
+    return (str(error).splitlines() or [""])[0]
 
 
 def logger(**initial: Any) -> Any:

@@ -15,12 +15,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from portfolio_scheduler.errors import InvalidInput
+from portfolio_scheduler.key_files import KEY_BYTES, Watched
 from portfolio_scheduler.keyring import (
-    KEY_BYTES,
     KEY_ID_BYTES,
     SEALING_FILE,
     SealingRing,
-    Watched,
     derived,
     read_sealing,
 )

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from portfolio_scheduler import keyring
 from portfolio_scheduler.errors import SecretUnreadable
-from portfolio_scheduler.keyring import KEY_BYTES, KEY_ID_BYTES, OLD_FILE, OPENING_FILE, OpeningRing, State, Watched
+from portfolio_scheduler.key_files import KEY_BYTES, Watched
+from portfolio_scheduler.keyring import KEY_ID_BYTES, OLD_FILE, OPENING_FILE, OpeningRing, State
 from portfolio_scheduler.sealing import (
     COMMITMENT_BYTES,
     HEAD_BYTES,

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from portfolio_scheduler.errors import NotAllowed, TokenRefused
 from portfolio_scheduler.identity import opaque, signing
-from portfolio_scheduler.identity.signing import Keyring, Ring, SigningKey
+from portfolio_scheduler.identity.kept_keys import Key, id_of
+from portfolio_scheduler.identity.signing import Keyring, Ring
 from portfolio_scheduler.identity.tokens import AUDIENCE, LONGEST, Signer, Verifier
 from portfolio_scheduler.settings import Settings
 
@@ -26,10 +27,12 @@ SECOND = int(NOW.timestamp())
 USER, SESSION, TOKEN = (UUID(int=n) for n in (1, 2, 3))
 ISSUER = "https://portfolio.example"
 
-OURS = SigningKey(hashlib.sha256(b"ours").digest(), NOW)
+SEED = hashlib.sha256(b"ours").digest()
+KEY = Key(id_of(SEED), NOW, SEED)
+OURS = ed25519.Ed25519PrivateKey.from_private_bytes(SEED)
 THEIRS = ed25519.Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"theirs").digest())
-PUBLIC = OURS.public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-RAW = OURS.public.public_bytes_raw()
+PUBLIC = OURS.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+RAW = OURS.public_key().public_bytes_raw()
 
 Members = dict[str, Any]
 
@@ -42,11 +45,11 @@ class Fixed:
         outer = self
 
         class Counting(Ring):
-            def public(self, key_id: str) -> Any:
+            def verifying_key(self, key_id: str) -> Any:
                 outer.asked += 1
-                return super().public(key_id)
+                return super().verifying_key(key_id)
 
-        self._ring = Counting((OURS,))
+        self._ring = Counting((KEY,))
 
     def ring(self, now: datetime) -> Ring:
         return self._ring
@@ -61,7 +64,7 @@ def compact(members: Members) -> bytes:
 
 
 def header(**more: Any) -> Members:
-    return dict(sorted(({"alg": "EdDSA", "kid": OURS.key_id, "typ": "at+jwt"} | more).items()))
+    return dict(sorted(({"alg": "EdDSA", "kid": KEY.id, "typ": "at+jwt"} | more).items()))
 
 
 def body(**more: Any) -> Members:
@@ -75,7 +78,7 @@ def at(**seconds: int) -> Members:
     return body(**{name: SECOND + offset for name, offset in seconds.items()})
 
 
-def signed(head: Members | bytes, members: Members | bytes, sign: Callable[[bytes], bytes] = OURS.private.sign) -> str:
+def signed(head: Members | bytes, members: Members | bytes, sign: Callable[[bytes], bytes] = OURS.sign) -> str:
     parts = [b64(part if isinstance(part, bytes) else compact(part)) for part in (head, members)]
     return ".".join((*parts, b64(sign(".".join(parts).encode()))))
 
@@ -120,7 +123,7 @@ FORGED: dict[str, tuple[str, str]] = {
     "alg a list": (signed(header(alg=["EdDSA"]), body()), MEMBERS),
     "HS256 with the public key as PEM": (signed(header(alg="HS256"), body(), hs256(PUBLIC)), PARTS),
     "HS256 with the raw public key": (
-        signed(header(alg="HS256"), body(), hs256(OURS.public.public_bytes_raw())),
+        signed(header(alg="HS256"), body(), hs256(RAW)),
         PARTS,
     ),
     "HS512 with the public key": (
@@ -134,7 +137,7 @@ FORGED: dict[str, tuple[str, str]] = {
     "signed by another key": (signed(header(), body(), THEIRS.sign), HOLDS),
     "signed by another key of its own kid": (signed(header(kid="0" * 16), body(), THEIRS.sign), RING),
     "another kid, our key": (signed(header(kid="0" * 16), body()), RING),
-    "kid in capitals": (signed(header(kid=OURS.key_id.upper() + "X"), body()), RING),
+    "kid in capitals": (signed(header(kid=KEY.id.upper() + "X"), body()), RING),
     "kid a path": (signed(header(kid="../../../../dev/null"), body()), RING),
     "kid SQL": (signed(header(kid="x' UNION SELECT '1' --"), body()), RING),
     "kid an address": (signed(header(kid="https://attacker.example/key"), body()), RING),
@@ -186,7 +189,7 @@ FORGED: dict[str, tuple[str, str]] = {
     "sub twice": (signed(header(), twice(body(), "sub", str(SESSION))), WRITTEN),
     "exp twice": (signed(header(), twice(body(), "exp", SECOND + 599)), WRITTEN),
     "alg twice": (signed(twice(header(), "alg", "none"), body()), WRITTEN),
-    "kid twice": (signed(twice(header(kid="x"), "kid", OURS.key_id), body()), WRITTEN),
+    "kid twice": (signed(twice(header(kid="x"), "kid", KEY.id), body()), WRITTEN),
     "spaces in the body": (signed(header(), json.dumps(body()).encode()), WRITTEN),
     "body a list": (signed(header(), b"[]"), MEMBERS),
     "body no JSON": (signed(header(), b"\xff\xfe"), MEMBERS),
@@ -275,7 +278,7 @@ def test_the_library_alone_would_take_a_refresh_token_for_an_access_token() -> N
     options = {"require": list(body()), "verify_exp": False, "verify_iat": False, "verify_nbf": False}
     believed = jwt.decode(
         token,
-        OURS.public,
+        OURS.public_key(),
         algorithms=["EdDSA"],
         audience=AUDIENCE,
         issuer=ISSUER,

@@ -78,7 +78,7 @@ class Signer:
 
     def issue(self, *, user_id: UUID, session_id: UUID, now: datetime) -> str:
         """A token for one user's session, good from now for ten minutes."""
-        key = self._keyring.ring(now).signing
+        ring = self._keyring.ring(now)
         second = int(now.timestamp())
         body = _Body(
             iss=self._issuer,
@@ -90,8 +90,8 @@ class Signer:
             nbf=second,
             exp=second + int(LIFE.total_seconds()),
         )
-        header = {"typ": TYPE, "kid": key.key_id}
-        return _jws.encode(msgspec.json.encode(body), key.private, algorithm=ALGORITHM, headers=header)
+        header = {"typ": TYPE, "kid": ring.signing_id}
+        return _jws.encode(msgspec.json.encode(body), ring.signing_key, algorithm=ALGORITHM, headers=header)
 
 
 class Verifier:
@@ -137,7 +137,7 @@ def _verified(token: str, ring: Ring, issuer: str) -> _Verified:
     header = _decoded(_header, parts[1])
     if header.alg != ALGORITHM or header.typ != TYPE:
         raise TokenRefused(f"of another kind than {TYPE} by {ALGORITHM}")
-    key = ring.public(header.kid)
+    key = ring.verifying_key(header.kid)
     if key is None:
         raise TokenRefused("signed by a key that is not in our keyring")
     _decoded_bytes(parts[3])
