@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from portfolio_scheduler.cli.running import JsonOption, run
+from portfolio_scheduler.cli.running import JsonOption, prepared, present, run
 from portfolio_scheduler.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
@@ -124,6 +124,33 @@ async def _rotate(app: "App") -> tuple[str, str]:
     after = ring.published().active.id
     logger().info("key rotated", key_id=after, before=before)
     return before, after
+
+
+@keys.command("rotate-signing")
+def rotate_signing(
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="End the replaced keys now: somebody may have seen one.")
+    ] = False,
+) -> None:
+    """Make a new key that signs access tokens. Tokens of the one before hold until they expire, in ten minutes."""
+    from portfolio_scheduler.identity import signing
+
+    settings = prepared()
+    new = signing.rotate(settings, present(settings), at_once=at_once)
+    before = "Every access token so far is refused from now on" if at_once else "Access tokens of before still hold"
+    typer.echo(f"Key {new} signs access tokens now. {before}. What runs takes it up by itself.")
+    typer.echo(f"Next: copy {signing.FILE.name} to the other machines that run the web, if there are any.")
+
+
+@keys.command("rotate-factors")
+def rotate_factors() -> None:
+    """Make a new key that encrypts the secrets of second factors. What the ones before encrypted still opens."""
+    from portfolio_scheduler.identity import factor_box
+
+    settings = prepared()
+    new = factor_box.rotate(settings, present(settings))
+    typer.echo(f"Key {new} encrypts the secrets of second factors now. What runs takes it up by itself.")
+    typer.echo(f"Next: copy {factor_box.FILE.name} to the other machines that run the web, if there are any.")
 
 
 @keys.command()

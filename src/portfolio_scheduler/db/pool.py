@@ -129,8 +129,9 @@ def make_pool(
         "application_name": f"portfolio-scheduler {name or role}",
         "options": _session_options(LIMITS[role]),
         "connect_timeout": 10,
-        "autocommit": role == "api",
     }
+    if role == "api":  # only there: procrastinate opens connections with these options and this one of its own
+        options["autocommit"] = True
     return AsyncConnectionPool(
         conninfo,
         connection_class=CountedConnection,
