@@ -28,6 +28,7 @@ class App(Struct, frozen=True, kw_only=True):
     settings: Settings
     pool: Pool  # as the worker role
     conninfo: str  # of the worker role
+    api_conninfo: str  # of the API's role
     clock: Clock
     calendar: Calendar
     sealer: Sealer  # all that the web may use of the two
@@ -95,6 +96,7 @@ async def running(settings: Settings, clock: Clock | None = None, *, opens: bool
                 settings=settings,
                 pool=pool,
                 conninfo=conninfo,
+                api_conninfo=roles.conninfo(owner, settings, "api"),
                 clock=clock,
                 calendar=make_calendar(overrides),
                 sealer=sealer,

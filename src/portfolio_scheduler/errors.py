@@ -32,12 +32,24 @@ class InvalidInput(PortfolioSchedulerError):
     exit_code = 2
 
 
+class Unprocessable(InvalidInput):
+    """The input is well formed, and yet cannot be taken."""
+
+
 class NotAllowed(PortfolioSchedulerError):
     """You may not do that."""
 
 
 class LoginRequired(NotAllowed):
     """Log in first: there was no valid token."""
+
+
+class TooMany(PortfolioSchedulerError):
+    """Too many tries; wait."""
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class TokenRefused(LoginRequired):

@@ -281,6 +281,7 @@ async def arena(database: Database, *, count: int, load: Load | None, kinds: Seq
                 settings=settings,
                 pool=pool,
                 conninfo=database.worker,
+                api_conninfo=database.api,
                 clock=StoppedClock(ist(first, 9)),
                 calendar=CALENDAR,
                 **await keys_of(settings, pool, StoppedClock(ist(first, 9))),

@@ -86,6 +86,7 @@ async def _work(pipe: "Connection[Any, Any]", duty: Duty) -> None:
             settings=duty.settings,
             pool=pool,
             conninfo=duty.conninfo,
+            api_conninfo=duty.conninfo,
             clock=clock,
             calendar=CALENDAR,
             sealer=sealer,

@@ -146,8 +146,8 @@ IN_ANOTHERS_NAME = {
         created_at) VALUES (%(user)s, 'groww', 'mine', 'totp', '', now(), now())""",
     "a token": """INSERT INTO api_tokens (user_id, name, digest, scopes, created_at, expires_at)
         VALUES (%(user)s, 'x', '', '{}', now(), now())""",
-    "a grant": """INSERT INTO viewer_grants (owner_id, viewer_id, granted_at, expires_at)
-        SELECT %(user)s, app_user(), now(), now()""",
+    "a grant": """INSERT INTO viewer_grants (owner_id, viewer_id, owner_name, viewer_name, granted_at, expires_at)
+        SELECT %(user)s, app_user(), '', '', now(), now()""",
 }
 
 
@@ -181,7 +181,8 @@ async def test_a_grant_shows_the_accounts_until_it_expires_and_lets_nothing_be_w
     until = NOW + timedelta(days=1)
     async with as_viewer(api_pool, asha.entry()) as (tx, _):
         await tx.execute(
-            "INSERT INTO viewer_grants (owner_id, viewer_id, granted_at, expires_at) VALUES (%s, %s, %s, %s)",
+            "INSERT INTO viewer_grants (owner_id, viewer_id, owner_name, viewer_name, granted_at, expires_at) "
+            "VALUES (%s, %s, 'asha', 'ravi', %s, %s)",
             (asha.user, ravi.user, NOW, until),
         )
     assert await accounts_seen(api_pool, ravi.entry()) == {asha.account, ravi.account}

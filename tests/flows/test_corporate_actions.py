@@ -52,6 +52,7 @@ async def staged(database: Database, pool: Pool) -> AsyncIterator[Staged]:
             settings=database.settings,
             pool=pool,
             conninfo=database.worker,
+            api_conninfo=database.api,
             clock=StoppedClock(sim.now),
             calendar=make_calendar(),
             **await keys_of(database.settings, pool, StoppedClock(sim.now)),

@@ -34,6 +34,7 @@ async def crowd(database: Database, pool: Pool) -> AsyncIterator[Stage]:
             settings=database.settings,
             pool=pool,
             conninfo=database.worker,
+            api_conninfo=database.api,
             clock=clock,
             calendar=make_calendar(),
             **await keys_of(database.settings, pool, clock),

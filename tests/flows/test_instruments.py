@@ -189,7 +189,8 @@ from portfolio_scheduler.sync.instruments import load_instruments
 
 async def main():
     async with opened(make_pool(sys.argv[1], "worker")) as pool:
-        app = App(settings=load(), pool=pool, conninfo="", clock=StoppedClock(ist(date(2026, 4, 20), 9)),
+        app = App(settings=load(), pool=pool, conninfo="", api_conninfo="",
+            clock=StoppedClock(ist(date(2026, 4, 20), 9)),
             calendar=make_calendar(), sealer=None, vault=None, brokers={"groww": Groww()})
         async with transaction(pool) as tx:
             await tx.execute("SELECT 1")

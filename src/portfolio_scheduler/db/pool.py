@@ -125,12 +125,12 @@ def make_pool(
     The API's connections commit each pipeline by themselves, so that a read is one round trip (`pipelined`). `name`
     ends up in `application_name`, where `pg_stat_activity` and the server's log show it.
     """
-    options: dict[str, Any] = {
+    options = {
         "application_name": f"portfolio-scheduler {name or role}",
         "options": _session_options(LIMITS[role]),
         "connect_timeout": 10,
     }
-    if role == "api":  # not said of the others: procrastinate says it of its listener itself
+    if role == "api":  # only there: procrastinate opens connections with these options and this one of its own
         options["autocommit"] = True
     return AsyncConnectionPool(
         conninfo,

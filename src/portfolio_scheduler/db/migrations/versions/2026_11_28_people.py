@@ -90,12 +90,15 @@ CREATE TABLE viewer_grants (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     owner_id uuid NOT NULL REFERENCES users (id),
     viewer_id uuid NOT NULL REFERENCES users (id),
+    owner_name text NOT NULL,
+    viewer_name text NOT NULL,
     granted_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     ended_at timestamptz,
     CHECK (owner_id <> viewer_id)
 );
 COMMENT ON TABLE viewer_grants IS 'people: who may read whose accounts, until when';
+COMMENT ON COLUMN viewer_grants.owner_name IS 'as it was; the rows of other users are not shown to either';
 CREATE INDEX viewer_grants_by_viewer ON viewer_grants (viewer_id, owner_id);
 CREATE INDEX viewer_grants_by_owner ON viewer_grants (owner_id, granted_at);
 
