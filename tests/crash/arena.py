@@ -277,19 +277,20 @@ async def arena(database: Database, *, count: int, load: Load | None, kinds: Seq
     async with started(Crew(1, broker, options)) as crew:
         (url,) = crew.tell("url")
         settings = msgspec.structs.replace(database.settings, groww_url=url)
-        async with opened(make_pool(database.worker, "worker", max_size=4)) as pool:
-            app = App(
-                settings=settings,
-                pool=pool,
-                conninfo=database.worker,
-                clock=StoppedClock(ist(first, 9)),
-                calendar=CALENDAR,
-                vault=Vault.open_keys(settings),
-                brokers={"groww": Groww(url)},
-            )
-            made = Arena(database, app, crew, psycopg.connect(database.superuser, autocommit=True))
-            await made.connect(count)
+        pool = make_pool(database.worker, "worker", max_size=4)
+        app = App(
+            settings=settings,
+            pool=pool,
+            conninfo=database.worker,
+            clock=StoppedClock(ist(first, 9)),
+            calendar=CALENDAR,
+            vault=Vault.open_keys(settings),
+            brokers={"groww": Groww(url)},
+        )
+        made = Arena(database, app, crew, psycopg.connect(database.superuser, autocommit=True))
         try:
+            async with opened(pool):
+                await made.connect(count)
             yield made
         finally:
             made.end_workers()
