@@ -8,7 +8,7 @@ from msgspec import Struct
 from portfolio_scheduler.brokers.broker import Broker
 from portfolio_scheduler.clock import Clock, SystemClock
 from portfolio_scheduler.db import market_days, roles
-from portfolio_scheduler.db.pool import Pool, make_pool, opened, transaction
+from portfolio_scheduler.db.pool import WAIT_SECONDS, Pool, make_pool, opened, transaction
 from portfolio_scheduler.db.revisions import is_current
 from portfolio_scheduler.db.server import check, database
 from portfolio_scheduler.errors import SetupProblem
@@ -55,7 +55,9 @@ class Brokers(Mapping[str, Broker]):
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[App]:
+async def running(
+    settings: Settings, clock: Clock | None = None, *, wait_seconds: float = WAIT_SECONDS
+) -> AsyncIterator[App]:
     """The product, ready to work. The embedded database is migrated by itself, any other only on request."""
     with database(settings) as owner:
         if settings.database_url:
@@ -67,7 +69,7 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
 
             migrate(owner, settings)
         conninfo = roles.conninfo(owner, settings, "worker")
-        async with opened(make_pool(conninfo, "worker")) as pool:
+        async with opened(make_pool(conninfo, "worker", wait_seconds=wait_seconds)) as pool:
             async with transaction(pool) as tx:
                 overrides = await market_days.listed(tx)
             yield App(
