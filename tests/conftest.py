@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import msgspec
@@ -19,9 +20,11 @@ import structlog
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from portfolio_scheduler.db import embedded, roles
+from portfolio_scheduler.app import open_keys
+from portfolio_scheduler.clock import Clock
+from portfolio_scheduler.db import embedded, installs, roles
 from portfolio_scheduler.db.migrate import migrate
-from portfolio_scheduler.db.pool import Pool, make_pool, opened
+from portfolio_scheduler.db.pool import Pool, make_pool, opened, transaction
 from portfolio_scheduler.settings import Settings
 from tests.scale import PROOF
 
@@ -74,6 +77,14 @@ def _has_room(folder: Path) -> bool:
 
 def settings_in(folder: Path) -> Settings:
     return Settings(data=folder / "data", keys=folder / "keys")
+
+
+async def keys_of(settings: Settings, pool: Pool, clock: Clock) -> dict[str, Any]:
+    """The sealer and the vault of an `App` on this database."""
+    async with transaction(pool) as tx:
+        install_id = await installs.install_id(tx)
+    sealer, vault = open_keys(settings, install_id, clock)
+    return {"sealer": sealer, "vault": vault}
 
 
 @pytest.fixture(autouse=True)

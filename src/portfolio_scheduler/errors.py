@@ -32,8 +32,32 @@ class InvalidInput(PortfolioSchedulerError):
     exit_code = 2
 
 
+class Unprocessable(InvalidInput):
+    """The input is well formed, and yet cannot be taken."""
+
+
 class NotAllowed(PortfolioSchedulerError):
     """You may not do that."""
+
+
+class LoginRequired(NotAllowed):
+    """Log in first: there was no valid token."""
+
+
+class TooMany(PortfolioSchedulerError):
+    """Too many tries; wait."""
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TokenRefused(LoginRequired):
+    """This token is not valid here: expired, altered, or of another kind. Log in again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()  # the sender learns the same whatever was wrong
+        self.reason = reason  # for the log; holds nothing of the token
 
 
 class SetupProblem(PortfolioSchedulerError):

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import procrastinate
 import psycopg
-from procrastinate.exceptions import ProcrastinateException
+from procrastinate.exceptions import ConnectorException, ProcrastinateException
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import SystemClock, ist_date
@@ -21,7 +21,7 @@ from portfolio_scheduler.db.batches import BEATS_PER_LEASE
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.queue import SYNC_ACCOUNT, SYNCS
 from portfolio_scheduler.errors import PortfolioSchedulerError
-from portfolio_scheduler.log import logger
+from portfolio_scheduler.log import first_line, logger
 from portfolio_scheduler.sync import logins, morning, plan, run
 
 TICK_SECONDS = 60
@@ -194,8 +194,11 @@ def _until_next_minute(app: App) -> float:
     return TICK_SECONDS - (now.second + now.microsecond / 1e6) % TICK_SECONDS + 0.05
 
 
-def first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]
+def is_outage(error: BaseException) -> bool:
+    """Whether the database or the network was away: trouble that passes, and no bug of anybody."""
+    if isinstance(error, ConnectorException):  # procrastinate's name for whatever the driver raised
+        return isinstance(error.__cause__, psycopg.OperationalError)
+    return isinstance(error, psycopg.OperationalError | PortfolioSchedulerError | OSError)
 
 
 def _queue_pool(app: App) -> Pool:

@@ -33,8 +33,7 @@ from portfolio_scheduler.errors import DatabaseUnavailable
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.options import Load, SimulatorOptions
 from portfolio_scheduler.sync.connect import connect
-from portfolio_scheduler.vault import Vault
-from tests.conftest import Database
+from tests.conftest import Database, keys_of
 from tests.crash.broker import broker
 from tests.crash.oracle import FACTS, Oracle, Verdict
 from tests.crash.worker_process import CALENDAR, Duty, Trouble, Worker
@@ -277,20 +276,24 @@ async def arena(database: Database, *, count: int, load: Load | None, kinds: Seq
     async with started(Crew(1, broker, options)) as crew:
         (url,) = crew.tell("url")
         settings = msgspec.structs.replace(database.settings, groww_url=url)
-        pool = make_pool(database.worker, "worker", max_size=4)
-        app = App(
-            settings=settings,
-            pool=pool,
-            conninfo=database.worker,
-            clock=StoppedClock(ist(first, 9)),
-            calendar=CALENDAR,
-            vault=Vault.open_keys(settings),
-            brokers={"groww": Groww(url)},
-        )
-        made = Arena(database, app, crew, psycopg.connect(database.superuser, autocommit=True))
-        try:
-            async with opened(pool):
+        async with opened(make_pool(database.worker, "worker", max_size=4)) as pool:
+            app = App(
+                settings=settings,
+                pool=pool,
+                conninfo=database.worker,
+                api_conninfo=database.api,
+                clock=StoppedClock(ist(first, 9)),
+                calendar=CALENDAR,
+                **await keys_of(settings, pool, StoppedClock(ist(first, 9))),
+                brokers={"groww": Groww(url)},
+            )
+            made = Arena(database, app, crew, psycopg.connect(database.superuser, autocommit=True))
+            try:
                 await made.connect(count)
+            except BaseException:
+                made.connection.close()
+                raise
+        try:
             yield made
         finally:
             made.end_workers()

@@ -104,6 +104,19 @@ def long_functions(source: str) -> Iterator[str]:
                 yield f"{node.name} ({lines} lines)"
 
 
+def openings(source: str) -> Iterator[str]:
+    """Uses of what opens secrets: the vault of an `App`, or its class under whatever name."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in {"vault", "rewrap"}:
+            yield ast.unparse(node)
+        elif isinstance(node, ast.Constant) and node.value == "vault":
+            yield repr(node.value)  # getattr and the like
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names]
+            yield from (name for name in names if name.split(".")[-1] in {"vault", "keyring", "Vault"})
+
+
 def found(rule: Callable[[str], Iterator[str]], *, but: tuple[str, ...] = ()) -> list[str]:
     return [
         f"{named(file)}: {what}"
@@ -152,7 +165,32 @@ def test_nothing_of_this_machine_is_in_the_files() -> None:
     assert [hit for hit in hits if hit not in MEANT] == []
 
 
+def test_the_web_never_touches_what_opens_secrets() -> None:
+    web = {named(file): list(openings(file.read_text(encoding="utf-8"))) for file in modules()}
+    touching = {name: uses for name, uses in web.items() if name.startswith("web/") and uses}
+    assert touching == {}, "the web gets app.sealer; what has to open a secret is a job of the worker"
+    assert web["sync/run.py"], "the rule sees what the worker does"
+
+
 # ── each rule finds its broken twin ──
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "app.vault.open(account_id, 'token', sealed)",
+        "from portfolio_scheduler.vault import Vault",
+        "from portfolio_scheduler import vault",
+        "import portfolio_scheduler.keyring",
+        "getattr(app, 'vault')",
+    ],
+)
+def test_an_opening_is_found(source: str) -> None:
+    assert list(openings(source))
+
+
+def test_sealing_is_no_opening() -> None:
+    assert list(openings("app.sealer.seal(account_id, 'credentials', secret)")) == []
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def serve_command(
                 worker=with_worker,
                 stop=stop,
             ),
+            opens=with_worker,
         )
     )
 
@@ -48,13 +49,16 @@ def worker_command() -> None:
     uvloop.run(until_stopped(load(), _work))
 
 
-async def until_stopped(settings: Settings, serving: Serving, clock: Clock | None = None) -> None:
+async def until_stopped(
+    settings: Settings, serving: Serving, clock: Clock | None = None, *, opens: bool = True
+) -> None:
     """Run the product until the process is asked to end; a second signal does not interrupt the ending."""
     from portfolio_scheduler.app import running
+    from portfolio_scheduler.jobs import is_outage
 
-    log.configure(settings.log_level, settings.log_format)
+    log.configure(settings.log_level, settings.log_format, is_outage)
     with told_in_one_line(), stopping() as stop:
-        async with running(settings, clock or make_clock(settings.clock)) as app, kept(settings):
+        async with running(settings, clock or make_clock(settings.clock), opens=opens) as app, kept(settings):
             await serving(app, stop)
 
 
@@ -92,15 +96,15 @@ def stopping() -> Iterator[asyncio.Event]:
 def told_in_one_line() -> Iterator[None]:
     """Tasks of libraries that a lost database ended, and that nobody asks how they ended, are trouble of a kind that
     is told already. Any other error of such a task is a bug, and keeps its traceback."""
-    from portfolio_scheduler.jobs import TROUBLE, first_line
+    from portfolio_scheduler.jobs import is_outage
 
     def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error, task = context.get("exception"), context.get("task") or context.get("future")
-        if not isinstance(error, TROUBLE):
+        if error is None or not is_outage(error):
             loop.default_exception_handler(context)
             return
         name = task.get_name() if isinstance(task, asyncio.Task) else "unknown"
-        log.logger().warning("a task ended badly", task=name, error=type(error).__name__, reason=first_line(error))
+        log.logger().warning("a task ended badly", task=name, error=type(error).__name__, reason=log.first_line(error))
 
     loop = asyncio.get_running_loop()
     before = loop.get_exception_handler()

@@ -8,19 +8,27 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import psycopg
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders, State
+from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import Message, Scope
 
 from portfolio_scheduler.app import App
+from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.revisions import shipped
 from portfolio_scheduler.errors import PortfolioSchedulerError, SetupProblem
+from portfolio_scheduler.identity.signing import Keyring
+from portfolio_scheduler.identity.tokens import Signer, Verifier
 from portfolio_scheduler.jobs import Pulse
-from portfolio_scheduler.web import errors
-from portfolio_scheduler.web.routes import health
+from portfolio_scheduler.web import document, errors
+from portfolio_scheduler.web.asked import check_request, declared_parameters
+from portfolio_scheduler.web.entry import entry_of, place_of
+from portfolio_scheduler.web.place import Place
+from portfolio_scheduler.web.routes import accounts, health
 
 START_SECONDS = 10
 STOP_SECONDS = 3
@@ -36,19 +44,48 @@ SECURITY_HEADERS = {
 }
 
 
-def make_web(app: App, pulse: Pulse | None) -> Litestar:
-    """The ASGI application. `pulse` is None where no worker runs beside it."""
-    return Litestar(
-        route_handlers=[health.alive, health.ready],
-        state=State({"app": app, "pulse": pulse, "revision": shipped()[-1]}),
+BODY_LIMIT = 256 * 1024  # bytes
+CONNECTIONS = 8  # of the API's pool: reads take a millisecond each, and PostgreSQL works on few at a time
+PATIENCE_SECONDS = 2  # for one of them to become free
+
+ROUTES = (document.show_document, *health.ROUTES, *accounts.ROUTES)
+
+
+def make_web(place: Place) -> Litestar:
+    """The ASGI application."""
+    web = Litestar(
+        route_handlers=ROUTES,
+        state=State({"place": place, "parameters": {}}),
+        dependencies={
+            "place": Provide(place_of, sync_to_thread=False),
+            "entry": Provide(entry_of, sync_to_thread=False),
+        },
+        before_request=check_request,
         before_send=[_secure],
         exception_handlers={
             PortfolioSchedulerError: errors.ours,
+            psycopg.Error: errors.of_database,
             HTTPException: errors.of_http,
             Exception: errors.unexpected,
         },
-        openapi_config=None,
+        openapi_config=document.CONFIG,
+        request_max_body_size=BODY_LIMIT,
         logging_config=None,
+    )
+    web.state.parameters = declared_parameters(web)
+    return web
+
+
+def make_place(app: App, pool: Pool, pulse: Pulse | None) -> Place:
+    keys = Keyring.open_keys(app.settings, app.clock.now())
+    issuer = app.settings.url
+    return Place(
+        app=app,
+        pool=pool,
+        signer=Signer(keys, issuer),
+        verifier=Verifier(keys, issuer),
+        pulse=pulse,
+        revision=shipped()[-1],
     )
 
 
@@ -56,9 +93,14 @@ def make_web(app: App, pulse: Pulse | None) -> Litestar:
 async def listening(app: App, host: str, port: int, pulse: Pulse | None) -> AsyncIterator[str]:
     """Answer requests inside this block. Yields the address; port 0 takes any free one."""
     host, port = _free(host, port)
-    server = Server(
-        make_web(app, pulse), address=host, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=True
-    )
+    pool = make_pool(app.api_conninfo, "api", max_size=CONNECTIONS, wait_seconds=PATIENCE_SECONDS, name="web")
+    async with opened(pool), _serving(make_web(make_place(app, pool, pulse)), host, port) as address:
+        yield address
+
+
+@asynccontextmanager
+async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
+    server = Server(web, address=host, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=True)
     task = asyncio.create_task(server.serve(), name="web")
     try:
         await _until_it_answers(task, host, port)

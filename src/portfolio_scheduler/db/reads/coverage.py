@@ -39,11 +39,14 @@ async def coverage(tx: Tx, account_ids: Sequence[UUID], closes: Mapping[date, da
         ) c ON (c.account_id, c.trading_on) = (a.id, d.trading_on)
         LEFT JOIN (
             SELECT account_id, trading_on,
-                array_agg(subject ORDER BY seq) FILTER (WHERE kind = 'RECOVERED') AS recovered,
-                array_agg(subject ORDER BY seq) FILTER (WHERE kind = 'GAP') AS unanswered
-            FROM effective_ledger_events
-            WHERE account_id = ANY(%(accounts)s) AND trading_on = ANY(%(days)s) AND kind IN ('RECOVERED', 'GAP')
-                AND section <> 'orders' GROUP BY account_id, trading_on
+                array_agg(subject ORDER BY first) FILTER (WHERE NOT silent) AS recovered,
+                array_agg(subject ORDER BY first) FILTER (WHERE silent) AS unanswered
+            FROM (
+                SELECT account_id, trading_on, subject, min(seq) AS first, bool_or(kind = 'GAP') AS silent
+                FROM effective_ledger_events
+                WHERE account_id = ANY(%(accounts)s) AND trading_on = ANY(%(days)s) AND kind IN ('RECOVERED', 'GAP')
+                    AND section <> 'orders' GROUP BY account_id, trading_on, subject
+            ) asked GROUP BY account_id, trading_on
         ) r ON (r.account_id, r.trading_on) = (a.id, d.trading_on)
         WHERE a.id = ANY(%(accounts)s)
         ORDER BY a.created_at, a.id, d.trading_on DESC
