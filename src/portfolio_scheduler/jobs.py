@@ -121,6 +121,18 @@ async def work(app: App, stop: asyncio.Event, pulse: Pulse, *, finish_seconds: i
             await _end({stopped, worker, *loops})
 
 
+async def stand_by(app: App, stop: asyncio.Event, seconds: float = TICK_SECONDS) -> None:
+    """What a process without a worker does until told to stop: it follows the calendar, as the planner does."""
+    loop = asyncio.create_task(_repeat(app, lambda: plan.follow_calendar(app), lambda: seconds), name="calendar")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        done, _ = await asyncio.wait({stopped, loop}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await _end({stopped, loop})
+
+
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:
     """Planning ends at once; cancelling procrastinate's worker asks it to let its jobs finish first."""
     for task in tasks:
