@@ -9,7 +9,7 @@ from msgspec import Struct
 from portfolio_scheduler.app import App
 from portfolio_scheduler.brokers.broker import AccessToken, Credentials
 from portfolio_scheduler.db import accounts, ledger
-from portfolio_scheduler.db.accounts import Account
+from portfolio_scheduler.db.accounts import Account, SealedCredentials
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.records import Owner
@@ -66,7 +66,7 @@ async def add(
         broker=broker,
         label=label,
         login=credentials.login.value,
-        sealed_credentials=app.vault.seal(account_id, "credentials", msgspec.json.encode(credentials)),
+        credentials=_sealed(app, account_id, credentials, 1),
         now=app.clock.now(),
         schedules=None if schedules is None else schedule.stored(schedules),
         late_pass=late_pass is not False,
@@ -88,11 +88,14 @@ async def change_login(app: App, account: Account, credentials: Credentials) -> 
 async def replace_login(app: App, tx: Tx, account_id: UUID, credentials: Credentials, tried: Tried) -> None:
     """Keep credentials that were tried in place of the old ones, as a part of a transaction."""
     head = await ledger.seize(tx, account_id)
-    before = checked_open(await accounts.load(tx, account_id)).login
-    sealed = app.vault.seal(account_id, "credentials", msgspec.json.encode(credentials))
-    await accounts.save_login(tx, account_id, credentials.login.value, sealed)
+    before = checked_open(await accounts.load(tx, account_id))
+    sealed = _sealed(app, account_id, credentials, before.credentials_number + 1)
+    await accounts.save_login(tx, account_id, credentials.login.value, sealed, app.clock.now())
     await save(app, tx, account_id, tried)
-    await append_config(app, tx, head, "login", {"login": credentials.login.value, "before": before})
+    details = {"login": credentials.login.value, "before": before.login}
+    if sealed.fingerprint is not None:
+        details["fingerprint"] = sealed.fingerprint
+    await append_config(app, tx, head, "login", details)
 
 
 async def probe(app: App, account: Account) -> Owner:
@@ -110,6 +113,15 @@ async def probed(app: App, account: Account, *, renew: bool = False) -> Tried:
     tried = await try_login(app, account.broker, credentials, None if renew else token)
     check_same(account, tried.owner)
     return tried
+
+
+def _sealed(app: App, account_id: UUID, credentials: Credentials, number: int) -> SealedCredentials:
+    secret = msgspec.json.encode(credentials)
+    return SealedCredentials(
+        sealed=app.vault.seal(account_id, "credentials", secret, version=number),
+        number=number,
+        fingerprint=app.sealer.fingerprint(secret),
+    )
 
 
 def check_same(account: Account, owner: Owner) -> None:

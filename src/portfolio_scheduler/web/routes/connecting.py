@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from portfolio_scheduler.db import accounts, requests
+from portfolio_scheduler.db.accounts import SealedCredentials
 from portfolio_scheduler.db.requests import Wish
 from portfolio_scheduler.db.viewers import as_viewer
 from portfolio_scheduler.domain import schedule
@@ -131,7 +132,7 @@ def read_credentials(body: Given) -> tuple[Login, bytes] | None:
         raise InvalidInput(
             f"`{extra[0]}` is not part of the login {login.value!r}, which needs {', '.join(NEEDS[login])}."
         )
-    return login, msgspec.json.encode({"login": login.value, **given})
+    return login, msgspec.json.encode({"login": login.value} | {name: given.get(name, "") for name in SECRETS})
 
 
 def _label(text: str) -> str:
@@ -175,7 +176,11 @@ async def connect_account(
                 broker=broker,
                 label=label,
                 login=login.value,
-                sealed_credentials=place.app.sealer.seal(account_id, CREDENTIALS, secrets),
+                credentials=SealedCredentials(
+                    sealed=place.app.sealer.seal(account_id, CREDENTIALS, secrets),
+                    number=1,
+                    fingerprint=place.app.sealer.fingerprint(secrets),
+                ),
                 now=place.app.clock.now(),
                 number=data.account_id,
                 schedules=None if schedules is None else schedule.stored(schedules),
