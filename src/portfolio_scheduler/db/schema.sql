@@ -5698,21 +5698,21 @@ GRANT SELECT(resume_at) ON TABLE public.broker_accounts TO portfolio_scheduler_a
 -- Name: COLUMN broker_accounts.credentials_number; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_number),INSERT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.credentials_fingerprint; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_fingerprint),INSERT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.credentials_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_at),INSERT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
