@@ -170,7 +170,7 @@ async def begin(
         address=attempt.address,
         agent=attempt.agent[:AGENT_LENGTH],
     )
-    expires_at = await sessions.begin(tx, new, now)
+    expires_at = await sessions.start(tx, new, now)
     details = {"session": str(session_id), "device": "known" if device else "new"}
     await record(tx, Event.LOGGED_IN, now, attempt.address, actor_id=login.id, subject_id=login.id, details=details)
     return Entered(

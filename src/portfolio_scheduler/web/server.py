@@ -31,7 +31,7 @@ from portfolio_scheduler.web.asked import check_request, declared_parameters
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
-from portfolio_scheduler.web.routes import accounts, health, logins, me
+from portfolio_scheduler.web.routes import accounts, explorer, health, logins, me
 from portfolio_scheduler.web.subjects import subject_of
 
 START_SECONDS = 10
@@ -54,8 +54,8 @@ CONNECTIONS = 8  # of the API's pool: reads take a millisecond each, and Postgre
 PATIENCE_SECONDS = 2  # for one of them to become free
 
 ROUTES = (
-    document.show_document,
     *health.ROUTES,
+    *explorer.ROUTES,
     *accounts.ROUTES,
     *logins.ROUTES,
     *me.ROUTES,
@@ -135,10 +135,11 @@ async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
 
 
 async def _secure(message: Message, _: Scope) -> None:
+    """A route may say otherwise of a header, as the pages do, by setting it itself."""
     if message["type"] == "http.response.start":
         headers = MutableScopeHeaders.from_message(message)
         for name, value in SECURITY_HEADERS.items():
-            headers[name] = value
+            headers.setdefault(name, value)
 
 
 def _free(host: str, port: int) -> tuple[str, int]:

@@ -30,7 +30,7 @@ async def keep_box(tx: Tx, user_id: UUID, boxed: bytes) -> None:
     await tx.execute("UPDATE users SET factor_box = %s WHERE id = %s", (boxed, user_id))
 
 
-async def begin(tx: Tx, user_id: UUID, boxed: bytes) -> None:
+async def propose(tx: Tx, user_id: UUID, boxed: bytes) -> None:
     """A secret that counts once a code of it was given."""
     await tx.execute(
         "UPDATE users SET factor_box = %s, factor_step = NULL, factor_confirmed_at = NULL WHERE id = %s",

@@ -48,7 +48,7 @@ class Held(Struct, frozen=True, kw_only=True):
     second_factor: bool
 
 
-async def begin(tx: Tx, new: NewSession, now: datetime) -> datetime:
+async def start(tx: Tx, new: NewSession, now: datetime) -> datetime:
     """Keep a session; when it ends at the latest."""
     life = REMEMBERED_LIFE if new.remembered else LIFE
     idle = ADMIN_IDLE if new.is_admin else life
