@@ -954,6 +954,8 @@ CREATE TABLE public.account_heads (
     seq bigint DEFAULT 0 NOT NULL,
     last_leaf bytea,
     fence bigint DEFAULT 0 NOT NULL,
+    looked_fence bigint,
+    look_at timestamp with time zone,
     CONSTRAINT account_heads_seq_check CHECK ((seq >= 0))
 );
 
@@ -967,6 +969,20 @@ ALTER TABLE public.account_heads OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.account_heads IS 'control: per account the last fact''s number and the fence that keeps zombies from writing';
+
+
+--
+-- Name: COLUMN account_heads.looked_fence; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.looked_fence IS 'the fence of the newest batch when the planner last looked at how it had ended';
+
+
+--
+-- Name: COLUMN account_heads.look_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.look_at IS 'when it looks again although the fence is still the same';
 
 
 --
@@ -3041,6 +3057,8 @@ CREATE TABLE public.viewer_grants (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     owner_id uuid NOT NULL,
     viewer_id uuid NOT NULL,
+    owner_name text NOT NULL,
+    viewer_name text NOT NULL,
     granted_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone,
@@ -3057,6 +3075,13 @@ ALTER TABLE public.viewer_grants OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.viewer_grants IS 'people: who may read whose accounts, until when';
+
+
+--
+-- Name: COLUMN viewer_grants.owner_name; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.viewer_grants.owner_name IS 'as it was; the rows of other users are not shown to either';
 
 
 --
