@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "next_looks"
-down_revision = "people"
+down_revision = "credential_marks"
 branch_labels = None
 depends_on = None
 
