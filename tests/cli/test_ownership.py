@@ -109,13 +109,15 @@ def test_at_a_terminal_removing_asks(traded: Terminal, word: str, state: str) ->
 def test_a_sync_that_runs_while_its_account_is_removed_writes_nothing_more(terminal: Terminal) -> None:
     terminal.connect(2, "trader")
     terminal.at(DAY, 16)
-    terminal.sim.add_fault(Fault(kind="delay", path="/v1/holdings", seconds=4))
+    slow = Fault(kind="delay", path="/v1/holdings", seconds=60)
+    terminal.sim.add_fault(slow)
     process = begin(terminal, "sync", "trader")
     until(terminal, "SELECT status FROM sync_batches", [("running",)])
     answer = terminal("accounts", "remove", "trader", "--yes")
     assert answer.code == 0
     assert "has been ended" in answer.out
     after = facts(terminal)
+    slow.seconds = 0
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "the account was removed meanwhile" in out
