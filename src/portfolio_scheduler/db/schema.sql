@@ -956,6 +956,8 @@ CREATE TABLE public.account_heads (
     seq bigint DEFAULT 0 NOT NULL,
     last_leaf bytea,
     fence bigint DEFAULT 0 NOT NULL,
+    looked_fence bigint,
+    look_at timestamp with time zone,
     CONSTRAINT account_heads_seq_check CHECK ((seq >= 0))
 );
 
@@ -969,6 +971,20 @@ ALTER TABLE public.account_heads OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.account_heads IS 'control: per account the last fact''s number and the fence that keeps zombies from writing';
+
+
+--
+-- Name: COLUMN account_heads.looked_fence; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.looked_fence IS 'the fence of the newest batch when the planner last looked at how it had ended';
+
+
+--
+-- Name: COLUMN account_heads.look_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.look_at IS 'when it looks again although the fence is still the same';
 
 
 --
