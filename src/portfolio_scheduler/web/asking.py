@@ -23,7 +23,7 @@ from portfolio_scheduler.errors import (
     Unprocessable,
 )
 from portfolio_scheduler.sealing import CREDENTIALS
-from portfolio_scheduler.web.entry import MANAGE, check_scope
+from portfolio_scheduler.web.entry import MANAGE, check_recent, check_scope
 from portfolio_scheduler.web.place import Place
 
 LOOKS_SECONDS = (0.02, 0.03, 0.05, 0.1)  # between looks; the last one again and again
@@ -81,11 +81,14 @@ async def put(
     await enqueue_request(tx, request_id)
 
 
-async def ask(place: Place, entry: Entry, kind: str, account_id: UUID) -> Ending:
-    """Ask something of an account that needs no words, and wait for how it ended."""
+async def ask(place: Place, entry: Entry, kind: str, account_id: UUID, *, recent: bool = False) -> Ending:
+    """Ask something of an account that needs no words, and wait for how it ended. `recent` is for what only somebody
+    may do who gave their password lately."""
     async with as_viewer(place.pool, entry) as (tx, viewer):
         check_scope(viewer, MANAGE)
         await own_account(tx, viewer, account_id)
+        if recent:
+            check_recent(viewer, entry.at)
         request_id, _ = await requests.new_ids(tx)
         await put(place, tx, viewer, kind, account_id, request_id)
     return await wait(place, entry, request_id)

@@ -73,13 +73,13 @@ async def list_accounts(place: At, entry: Who, limit: Limit = 50, cursor: Cursor
 @get(PATH + "/{account_id:uuid}", tags=["accounts"], responses=PROBLEMS, security=SECURITY)
 async def show_account(place: At, entry: Who, account_id: FromPath[UUID]) -> AccountAnswer:
     """One account."""
-    return await show_one(place, entry, account_id)
+    return await show_one(place, entry, account_id, READ)
 
 
-async def show_one(place: Place, entry: Entry, account_id: UUID) -> AccountAnswer:
+async def show_one(place: Place, entry: Entry, account_id: UUID, scope: str) -> AccountAnswer:
     """An account as the viewer may see it; a foreign one is as absent as one that never was."""
     viewer, rows = await read(place.pool, entry, viewed_accounts.ONE, {"account": account_id})
-    check_scope(viewer, READ)
+    check_scope(viewer, scope)
     if not rows:
         raise NotFound("There is no such account.")
     return _answer(rows[0])

@@ -20,7 +20,7 @@ from portfolio_scheduler.market import timetables
 from portfolio_scheduler.sealing import CREDENTIALS
 from portfolio_scheduler.web import asking
 from portfolio_scheduler.web.document import SECURITY
-from portfolio_scheduler.web.entry import MANAGE, At, Who, check_scope
+from portfolio_scheduler.web.entry import MANAGE, At, Who, check_recent, check_scope
 from portfolio_scheduler.web.errors import BROKER_PROBLEMS
 from portfolio_scheduler.web.place import Place
 from portfolio_scheduler.web.routes.accounts import PATH, AccountAnswer, show_one
@@ -165,7 +165,7 @@ async def connect_account(
     label = _label(data.label or data.account_id or broker.capitalize())
     login, secrets = credentials
     async with as_viewer(place.pool, entry) as (tx, viewer):
-        check_scope(viewer, MANAGE)
+        check_recent(viewer, entry.at)
         request_id, account_id = await requests.new_ids(tx)
         await asking.check_label(tx, viewer, label, account_id)
         if force:
@@ -198,7 +198,7 @@ async def connect_account(
     if not force:
         asking.check_done(await asking.wait(place, entry, request_id))
     return Response(
-        await show_one(place, entry, account_id), status_code=201, headers={"Location": f"{PATH}/{account_id}"}
+        await show_one(place, entry, account_id, MANAGE), status_code=201, headers={"Location": f"{PATH}/{account_id}"}
     )
 
 
@@ -219,19 +219,21 @@ async def change_account(
     async with as_viewer(place.pool, entry) as (tx, viewer):
         check_scope(viewer, MANAGE)
         await asking.own_account(tx, viewer, account_id)
+        if credentials is not None:
+            check_recent(viewer, entry.at)
         if wish.label is not None:
             await asking.check_label(tx, viewer, wish.label, account_id)
         request_id, _ = await requests.new_ids(tx)
         secrets = None if credentials is None else credentials[1]
         await asking.put(place, tx, viewer, requests.CHANGE, account_id, request_id, wish, secrets)
     asking.check_done(await asking.wait(place, entry, request_id))
-    return await show_one(place, entry, account_id)
+    return await show_one(place, entry, account_id, MANAGE)
 
 
 @delete(PATH + "/{account_id:uuid}", tags=["accounts"], responses=BROKER_PROBLEMS, security=SECURITY)
 async def close_account(place: At, entry: Who, account_id: FromPath[UUID]) -> None:
     """Close an account for good: its secrets are destroyed and it is not read any more. Its history stays readable."""
-    asking.check_done(await asking.ask(place, entry, requests.CLOSE, account_id))
+    asking.check_done(await asking.ask(place, entry, requests.CLOSE, account_id, recent=True))
 
 
 @post(
@@ -244,7 +246,7 @@ async def test_account(place: At, entry: Who, account_id: FromPath[UUID]) -> Tes
     told = works or ending.status == requests.REFUSED or (ending.error_class or "").startswith("Broker")
     if not told:
         asking.check_done(ending)
-    return Tested(ok=works, reason=ending.reason, account=await show_one(place, entry, account_id))
+    return Tested(ok=works, reason=ending.reason, account=await show_one(place, entry, account_id, MANAGE))
 
 
 @post(
@@ -257,7 +259,7 @@ async def test_account(place: At, entry: Who, account_id: FromPath[UUID]) -> Tes
 async def refresh_account_token(place: At, entry: Who, account_id: FromPath[UUID]) -> AccountAnswer:
     """Have the broker make a new access token for an account, in place of the one it has."""
     asking.check_done(await asking.ask(place, entry, requests.TOKEN, account_id))
-    return await show_one(place, entry, account_id)
+    return await show_one(place, entry, account_id, MANAGE)
 
 
 ROUTES = (connect_account, change_account, close_account, test_account, refresh_account_token)

@@ -22,6 +22,7 @@ from portfolio_scheduler.web.document import SECURITY
 from portfolio_scheduler.web.entry import READ, SYNC, At, Who, check_scope
 from portfolio_scheduler.web.errors import PROBLEMS, WRITE_PROBLEMS
 from portfolio_scheduler.web.listing import Cursor, Limit, Page, cursor_of, keys_of
+from portfolio_scheduler.web.subjects import About
 
 PATH = "/portfolio-scheduler"
 MOST_AN_HOUR = 6  # syncs by hand of an account
@@ -180,7 +181,7 @@ async def _open(tx: Tx, account_ids: list[UUID]) -> list[BatchAnswer]:
 @get(PATH + "/sync-history/{account_id:uuid}", tags=["syncs"], responses=PROBLEMS, security=SECURITY)
 async def list_batches(
     place: At,
-    entry: Who,
+    subject: About,
     account_id: FromPath[UUID],
     status: OfStatus = None,
     limit: Limit = 50,
@@ -193,7 +194,7 @@ async def list_batches(
         "status": status,
         "limit": limit + 1,
     }
-    viewer, rows = await read(place.pool, entry, viewed_batches.HISTORY, params)
+    viewer, rows = await read(place.pool, subject, viewed_batches.HISTORY, params)
     check_scope(viewer, READ)
     if not rows:
         raise NotFound(NO_ACCOUNT)
@@ -203,9 +204,9 @@ async def list_batches(
 
 
 @get(PATH + "/sync/{batch_id:uuid}", tags=["syncs"], responses=PROBLEMS, security=SECURITY)
-async def show_batch(place: At, entry: Who, batch_id: FromPath[UUID]) -> BatchAnswer:
+async def show_batch(place: At, subject: About, batch_id: FromPath[UUID]) -> BatchAnswer:
     """One batch: how it stands, or how it ended, section by section."""
-    viewer, rows = await read(place.pool, entry, viewed_batches.ONE, {"batch": batch_id})
+    viewer, rows = await read(place.pool, subject, viewed_batches.ONE, {"batch": batch_id})
     check_scope(viewer, READ)
     if not rows:
         raise NotFound("There is no such batch.")
