@@ -84,6 +84,7 @@ def make_web(place: Place, routes: Sequence[HTTPRouteHandler | WebsocketRouteHan
             PortfolioSchedulerError: errors.ours,
             psycopg.Error: errors.of_database,
             HTTPException: errors.of_http,
+            RecursionError: errors.too_deep,
             Exception: errors.unexpected,
         },
         openapi_config=document.CONFIG,
