@@ -340,14 +340,13 @@ class Readings(Struct, frozen=True, kw_only=True):
     margin: Margin | None  # of that day, the last
 
 
-async def readings(tx: Tx, account_id: UUID, trading_on: date, *, until_on: date | None = None) -> Readings:
-    """What has been read before, for the day and at all, or until the end of a day."""
+async def readings(tx: Tx, account_id: UUID, trading_on: date) -> Readings:
+    """What has been read before, for the day and at all."""
     cursor = await tx.execute(
         """
         SELECT
             (SELECT trading_on FROM effective_batches WHERE account_id = %(account)s AND trading_on IS NOT NULL
                 AND sections #>> '{holdings,outcome}' = 'ok'
-                AND (%(until)s::date IS NULL OR trading_on <= %(until)s)
                 ORDER BY trading_on DESC, finished_at DESC LIMIT 1),
             (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM effective_batches b, jsonb_each(b.sections) s
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'
@@ -358,7 +357,7 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date, *, until_on: date
             (SELECT margin FROM effective_batches WHERE account_id = %(account)s AND trading_on = %(day)s
                 AND margin IS NOT NULL ORDER BY fence DESC LIMIT 1)
         """,
-        {"account": account_id, "day": trading_on, "until": until_on},
+        {"account": account_id, "day": trading_on},
     )
     row = await cursor.fetchone()
     assert row is not None
