@@ -6,6 +6,7 @@
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -117,6 +118,30 @@ def folder() -> Iterator[Path]:
     made = open_folder()
     yield made
     shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Path]:
+    """A folder with a migrated embedded database at rest, as one installed before has it."""
+    made = open_folder()
+    with embedded.running(settings_in(made)) as owner:
+        migrate(owner, settings_in(made))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def installed_folder(prepared: Path) -> Iterator[Path]:
+    """The same, in a folder of the test's own."""
+    made = open_folder()
+    copy_installed(prepared, made)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def copy_installed(prepared: Path, to: Path) -> None:
+    """With the owners of the files, which Python's own copying would not keep."""
+    subprocess.run(["cp", "-a", f"{prepared}/.", str(to)], check=True)
 
 
 @pytest.fixture(scope="session")

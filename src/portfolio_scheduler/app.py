@@ -10,7 +10,7 @@ from portfolio_scheduler import keyring
 from portfolio_scheduler.brokers.broker import Broker
 from portfolio_scheduler.clock import Clock, SystemClock
 from portfolio_scheduler.db import installs, market_days, roles
-from portfolio_scheduler.db.pool import Pool, make_pool, opened, transaction
+from portfolio_scheduler.db.pool import WAIT_SECONDS, Pool, make_pool, opened, transaction
 from portfolio_scheduler.db.revisions import is_current
 from portfolio_scheduler.db.server import check, database
 from portfolio_scheduler.errors import SetupProblem
@@ -71,7 +71,9 @@ def open_keys(settings: Settings, install_id: UUID, clock: Clock, *, opens: bool
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock | None = None, *, opens: bool = True) -> AsyncIterator[App]:
+async def running(
+    settings: Settings, clock: Clock | None = None, *, opens: bool = True, wait_seconds: float = WAIT_SECONDS
+) -> AsyncIterator[App]:
     """The product, ready to work. The embedded database is migrated by itself, any other only on request.
 
     A process that never opens a secret (`opens` false) needs the public key file only and does not look for another.
@@ -87,7 +89,7 @@ async def running(settings: Settings, clock: Clock | None = None, *, opens: bool
 
             migrate(owner, settings)
         conninfo = roles.conninfo(owner, settings, "worker")
-        async with opened(make_pool(conninfo, "worker")) as pool:
+        async with opened(make_pool(conninfo, "worker", wait_seconds=wait_seconds)) as pool:
             async with transaction(pool) as tx:
                 overrides = await market_days.listed(tx)
                 install_id = await installs.install_id(tx)

@@ -96,14 +96,14 @@ async def name_instruments(app: App) -> None:
     await morning.take_in_instruments(app)
 
 
-async def work(app: App, stop: asyncio.Event, pulse: Pulse) -> None:
+async def work(app: App, stop: asyncio.Event, pulse: Pulse, *, finish_seconds: int = FINISH_SECONDS) -> None:
     """Plan and run syncs until told to stop. Returns when no batch of this process is open any more.
 
     A bug that ends one of the loops ends all, so that whoever started the process sees it and starts it again.
     """
     lease_seconds = app.settings.lease_seconds
     async with opened(_queue_pool(app)) as pool:
-        worker = asyncio.create_task(_work_off(app, pool, pulse), name="worker")
+        worker = asyncio.create_task(_work_off(app, pool, pulse, finish_seconds), name="worker")
         loops = [
             asyncio.create_task(_repeat(app, lambda: tick(app, pulse), lambda: _until_next_minute(app)), name="ticker"),
             asyncio.create_task(
@@ -121,6 +121,18 @@ async def work(app: App, stop: asyncio.Event, pulse: Pulse) -> None:
             await _end({stopped, worker, *loops})
 
 
+async def stand_by(app: App, stop: asyncio.Event, seconds: float = TICK_SECONDS) -> None:
+    """What a process without a worker does until told to stop: it follows the calendar, as the planner does."""
+    loop = asyncio.create_task(_repeat(app, lambda: plan.follow_calendar(app), lambda: seconds), name="calendar")
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        done, _ = await asyncio.wait({stopped, loop}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await _end({stopped, loop})
+
+
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:
     """Planning ends at once; cancelling procrastinate's worker asks it to let its jobs finish first."""
     for task in tasks:
@@ -133,7 +145,7 @@ async def _end(tasks: set[asyncio.Task[Any]]) -> None:
         log.warning("still at work when the time to stop was over", loops=[task.get_name() for task in late])
 
 
-async def _work_off(app: App, pool: Pool, pulse: Pulse) -> None:
+async def _work_off(app: App, pool: Pool, pulse: Pulse, finish_seconds: int) -> None:
     """Run jobs as they come; begin anew when the worker gives up, as it does when the database goes away."""
     while True:
         queue = make_queue(app)
@@ -145,7 +157,7 @@ async def _work_off(app: App, pool: Pool, pulse: Pulse) -> None:
                 name=run.worker_name(),
                 concurrency=SYNCS_AT_ONCE,
                 install_signal_handlers=False,
-                shutdown_graceful_timeout=FINISH_SECONDS,
+                shutdown_graceful_timeout=finish_seconds,
                 stalled_worker_timeout=app.settings.lease_seconds,
                 update_heartbeat_interval=app.settings.lease_seconds / BEATS_PER_LEASE,
                 delete_jobs="always",

@@ -288,7 +288,11 @@ async def arena(database: Database, *, count: int, load: Load | None, kinds: Seq
                 brokers={"groww": Groww(url)},
             )
             made = Arena(database, app, crew, psycopg.connect(database.superuser, autocommit=True))
-            await made.connect(count)
+            try:
+                await made.connect(count)
+            except BaseException:
+                made.connection.close()
+                raise
         try:
             yield made
         finally:

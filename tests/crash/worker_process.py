@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from portfolio_scheduler import failpoints, log
 from portfolio_scheduler.app import App, open_keys
-from portfolio_scheduler.bench.stage import UNLIMITED
+from portfolio_scheduler.bench.worker import UNLIMITED
 from portfolio_scheduler.brokers.groww.client import Groww
 from portfolio_scheduler.cli.serve import stopping
 from portfolio_scheduler.clock import TickingClock

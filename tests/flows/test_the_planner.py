@@ -13,7 +13,7 @@ from portfolio_scheduler.db import market_days
 from portfolio_scheduler.db.accounts import Account, set_schedules
 from portfolio_scheduler.db.pool import counted_statements, transaction
 from portfolio_scheduler.domain.market_days import MarketDay
-from portfolio_scheduler.jobs import Pulse
+from portfolio_scheduler.jobs import Pulse, stand_by
 from portfolio_scheduler.jobs import tick as jobs_tick
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.sync.plan import Planned, plan, sweep, wait
@@ -280,6 +280,19 @@ async def test_a_late_pass_that_is_switched_off_is_not_due(stage: Stage) -> None
 async def announce(stage: Stage, on: date, kind: str, source: str = "circular") -> None:
     async with transaction(stage.app.pool) as tx:
         await market_days.add(tx, [MarketDay(exchange="NSE", day_on=on, kind=kind, source=source)], stage.clock.now())
+
+
+async def test_a_process_without_a_worker_follows_it_as_well(stage: Stage) -> None:
+    """`serve --no-worker`: its calendar tells pages and health what was entered by another process."""
+    stop = asyncio.Event()
+    standing_by = asyncio.create_task(stand_by(stage.app, stop, seconds=0.02))
+    for on in (TUESDAY, WEDNESDAY):  # from the start, and while it runs
+        await announce(stage, on, "closed")
+        async with asyncio.timeout(5):
+            while stage.app.calendar.is_session(on):  # noqa: ASYNC110 - the database tells it
+                await asyncio.sleep(0.01)
+    stop.set()
+    await standing_by
 
 
 async def test_the_planner_follows_what_is_entered_while_it_runs(stage: Stage) -> None:

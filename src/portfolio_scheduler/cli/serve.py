@@ -63,14 +63,14 @@ async def until_stopped(
 
 
 @asynccontextmanager
-async def kept(settings: Settings) -> AsyncIterator[None]:
+async def kept(settings: Settings, **pace: float) -> AsyncIterator[None]:
     """While inside, the embedded database is started again when it stops under us."""
     from portfolio_scheduler.db.keeper import keep_running
 
     if settings.database_url:
         yield
         return
-    keeper = asyncio.create_task(keep_running(settings), name="keeper")
+    keeper = asyncio.create_task(keep_running(settings, **pace), name="keeper")
     try:
         yield
     finally:
@@ -115,18 +115,20 @@ def told_in_one_line() -> Iterator[None]:
         loop.set_exception_handler(before)
 
 
-async def serve(app: "App", *, host: str, port: int, worker: bool = True, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set. Every "now" is the app's clock's."""
-    from portfolio_scheduler.jobs import Pulse, work
+async def serve(
+    app: "App", *, host: str, port: int, worker: bool = True, stop: asyncio.Event, finish_seconds: int | None = None
+) -> None:
+    """Serve until `stop` is set, then give running syncs so long to end. Every "now" is the app's clock's."""
+    from portfolio_scheduler.jobs import FINISH_SECONDS, Pulse, stand_by, work
     from portfolio_scheduler.web.server import listening
 
     pulse = Pulse() if worker else None
     async with listening(app, host, port, pulse) as address:
         typer.echo(f"Listening on {address} (health: {address}/health/ready). Ctrl-C stops it.")
         if pulse is None:
-            await stop.wait()
+            await stand_by(app, stop)
         else:
-            await work(app, stop, pulse)
+            await work(app, stop, pulse, finish_seconds=finish_seconds or FINISH_SECONDS)
         log.logger().info("stopping")
 
 

@@ -33,6 +33,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 # After so long without the database a pool gives up until it is asked again, instead of waiting ever longer by itself.
 RECONNECT_SECONDS = 10
+WAIT_SECONDS = 10.0  # for a free connection
 
 LIMITS: dict[Role, Limits] = {"worker": Limits(60, 5, 30), "api": Limits(5, 2, 10)}
 
@@ -118,7 +119,13 @@ class CountedConnection(AsyncConnection[TupleRow]):
 
 
 def make_pool(
-    conninfo: str, role: Role, *, min_size: int = 1, max_size: int = 8, wait_seconds: float = 10, name: str = ""
+    conninfo: str,
+    role: Role,
+    *,
+    min_size: int = 1,
+    max_size: int = 8,
+    wait_seconds: float = WAIT_SECONDS,
+    name: str = "",
 ) -> Pool:
     """A pool that is not open yet: use it with `async with opened(pool)`.
 

@@ -1104,7 +1104,12 @@ CREATE TABLE public.broker_accounts (
     created_at timestamp with time zone NOT NULL,
     late_pass boolean DEFAULT true NOT NULL,
     resume_at timestamp with time zone,
+    credentials_number integer DEFAULT 1 NOT NULL,
+    credentials_fingerprint text,
+    credentials_at timestamp with time zone,
     CONSTRAINT broker_accounts_check CHECK (((sealed_credentials IS NOT NULL) OR (state = 'closed'::text))),
+    CONSTRAINT broker_accounts_credentials_fingerprint_check CHECK ((credentials_fingerprint ~ '^[0-9a-f]{8}$'::text)),
+    CONSTRAINT broker_accounts_credentials_number_check CHECK ((credentials_number > 0)),
     CONSTRAINT broker_accounts_label_check CHECK (((label <> ''::text) AND (length(label) <= 100))),
     CONSTRAINT broker_accounts_login_check CHECK ((login = ANY (ARRAY['totp'::text, 'approval'::text, 'token'::text]))),
     CONSTRAINT broker_accounts_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'needs_login'::text, 'closed'::text])))
@@ -1148,6 +1153,27 @@ COMMENT ON COLUMN public.broker_accounts.late_pass IS 'whether it is read late i
 --
 
 COMMENT ON COLUMN public.broker_accounts.resume_at IS 'until then the broker wants the account left alone (Retry-After); null when it does not';
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_number; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.credentials_number IS 'how many credentials the account has had; bound into the sealed ones';
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_fingerprint; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.credentials_fingerprint IS 'tells two credentials apart, and nothing else; null for those from before there were fingerprints';
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.credentials_at IS 'since when the account has these';
 
 
 --
@@ -3041,6 +3067,8 @@ CREATE TABLE public.viewer_grants (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     owner_id uuid NOT NULL,
     viewer_id uuid NOT NULL,
+    owner_name text NOT NULL,
+    viewer_name text NOT NULL,
     granted_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone,
@@ -3057,6 +3085,13 @@ ALTER TABLE public.viewer_grants OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.viewer_grants IS 'people: who may read whose accounts, until when';
+
+
+--
+-- Name: COLUMN viewer_grants.owner_name; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.viewer_grants.owner_name IS 'as it was; the rows of other users are not shown to either';
 
 
 --
@@ -5642,6 +5677,27 @@ GRANT SELECT(late_pass),INSERT(late_pass) ON TABLE public.broker_accounts TO por
 --
 
 GRANT SELECT(resume_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_number; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_fingerprint; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --

@@ -7,7 +7,7 @@ import msgspec
 from portfolio_scheduler.app import App
 from portfolio_scheduler.brokers.broker import AccessToken, Credentials
 from portfolio_scheduler.db import accounts, ledger
-from portfolio_scheduler.db.accounts import Account
+from portfolio_scheduler.db.accounts import Account, SealedCredentials
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain.records import Owner
 from portfolio_scheduler.errors import BrokerLoginRequired, InvalidInput, NotFound
@@ -35,7 +35,7 @@ async def connect(app: App, *, broker: str, label: str, credentials: Credentials
             broker=broker,
             label=label.strip(),
             login=credentials.login.value,
-            sealed_credentials=app.vault.seal(account_id, "credentials", msgspec.json.encode(credentials)),
+            credentials=_sealed(app, account_id, credentials, 1),
             now=now,
         )
         await _save(app, tx, account_id, owner, token)
@@ -47,13 +47,15 @@ async def change_login(app: App, account: Account, credentials: Credentials) -> 
     checked_open(account)
     owner, token = await _try(app, account.broker, credentials, None)
     _check_same(account, owner)
-    sealed = app.vault.seal(account.id, "credentials", msgspec.json.encode(credentials))
     async with transaction(app.pool) as tx:
         head = await ledger.seize(tx, account.id)
-        checked_open(await accounts.load(tx, account.id))
-        await accounts.save_login(tx, account.id, credentials.login.value, sealed)
+        before = checked_open(await accounts.load(tx, account.id))
+        sealed = _sealed(app, account.id, credentials, before.credentials_number + 1)
+        await accounts.save_login(tx, account.id, credentials.login.value, sealed, app.clock.now())
         await _save(app, tx, account.id, owner, token)
         details = {"login": credentials.login.value, "before": account.login}
+        if sealed.fingerprint is not None:
+            details["fingerprint"] = sealed.fingerprint
         await append_config(app, tx, head, "login", details)
         return await accounts.load(tx, account.id)
 
@@ -67,6 +69,15 @@ async def probe(app: App, account: Account) -> Owner:
     async with transaction(app.pool) as tx:
         await _save(app, tx, account.id, owner, token)
     return owner
+
+
+def _sealed(app: App, account_id: UUID, credentials: Credentials, number: int) -> SealedCredentials:
+    secret = msgspec.json.encode(credentials)
+    return SealedCredentials(
+        sealed=app.vault.seal(account_id, "credentials", secret, version=number),
+        number=number,
+        fingerprint=app.sealer.fingerprint(secret),
+    )
 
 
 def _check_same(account: Account, owner: Owner) -> None:

@@ -78,6 +78,12 @@ async def plan(app: App, now: datetime) -> Planned:
     return Planned(due=len(added), retries=len(retries))
 
 
+async def follow_calendar(app: App) -> None:
+    """For a process that does not plan: what was announced meanwhile counts there as well."""
+    async with transaction(app.pool) as tx:
+        _follow(app, await market_days.listed(tx))
+
+
 async def sweep(app: App, now: datetime) -> Swept:
     """Give up batches whose worker died, plan them again, and wake workers for queued batches that lost their job."""
     async with transaction(app.pool) as tx:

@@ -333,7 +333,7 @@ def unsealed(app: App, account: Account) -> tuple[Credentials, AccessToken | Non
     """The account's secrets, decrypted just before they are used. A dead token is no token."""
     if account.sealed_credentials is None:
         raise BrokerLoginRequired(f"Account {account.label!r} has no credentials any more; it is closed.")
-    secret = app.vault.open(account.id, "credentials", account.sealed_credentials)
+    secret = app.vault.open(account.id, "credentials", account.sealed_credentials, version=account.credentials_number)
     credentials = msgspec.json.decode(secret, type=Credentials)
     if account.sealed_token is None or account.token_expires_at is None:
         return credentials, None

@@ -25,8 +25,11 @@ def declared_parameters(web: Litestar) -> dict[str, frozenset[str]]:
     return found
 
 
-def check_request(request: Request[Any, Any, Any]) -> None:
-    """Before every route: unknown parameters and bodies of another kind are refused, not ignored."""
+async def check_request(request: Request[Any, Any, Any]) -> None:
+    """Before every route: unknown parameters and bodies of another kind are refused, not ignored.
+
+    It awaits nothing, but what is not async would be run in a thread of its own, at every request.
+    """
     handler = request.route_handler
     operations: dict[str, frozenset[str]] = request.app.state.parameters
     declared = operations.get(handler.fn.__name__)  # which is what the document calls the operation

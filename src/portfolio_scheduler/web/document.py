@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -54,12 +53,6 @@ CONFIG = OpenAPIConfig(
     ],
     operation_id_creator=_name,
     use_handler_docstrings=True,
-    render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-    path="/docs",
+    render_plugins=[JsonRenderPlugin(path="/")],
+    path="/openapi.json",
 )
-
-
-@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
-def show_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """This API, for programs that write clients."""
-    return request.app.openapi_schema.to_schema()

@@ -28,7 +28,7 @@ from portfolio_scheduler.web import document, errors
 from portfolio_scheduler.web.asked import check_request, declared_parameters
 from portfolio_scheduler.web.entry import entry_of, place_of
 from portfolio_scheduler.web.place import Place
-from portfolio_scheduler.web.routes import accounts, health
+from portfolio_scheduler.web.routes import accounts, explorer, health
 
 START_SECONDS = 10
 STOP_SECONDS = 3
@@ -48,7 +48,7 @@ BODY_LIMIT = 256 * 1024  # bytes
 CONNECTIONS = 8  # of the API's pool: reads take a millisecond each, and PostgreSQL works on few at a time
 PATIENCE_SECONDS = 2  # for one of them to become free
 
-ROUTES = (document.show_document, *health.ROUTES, *accounts.ROUTES)
+ROUTES = (*health.ROUTES, *explorer.ROUTES, *accounts.ROUTES)
 
 
 def make_web(place: Place) -> Litestar:
@@ -115,10 +115,11 @@ async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
 
 
 async def _secure(message: Message, _: Scope) -> None:
+    """A route may say otherwise of a header, as the pages do, by setting it itself."""
     if message["type"] == "http.response.start":
         headers = MutableScopeHeaders.from_message(message)
         for name, value in SECURITY_HEADERS.items():
-            headers[name] = value
+            headers.setdefault(name, value)
 
 
 def _free(host: str, port: int) -> tuple[str, int]:

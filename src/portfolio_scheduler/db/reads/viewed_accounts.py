@@ -4,7 +4,8 @@ from typing import LiteralString
 
 _COLUMNS: LiteralString = """
     SELECT a.id, coalesce(u.name, g.owner_name) AS owner, a.broker, a.broker_account_id, a.ucc, a.label, a.login,
-        a.state, a.segments, a.schedules, a.late_pass, a.token_expires_at, a.created_at
+        a.state, a.segments, a.schedules, a.late_pass, a.token_expires_at, a.credentials_fingerprint, a.credentials_at,
+        a.created_at
     FROM broker_accounts a LEFT JOIN users u ON u.id = a.user_id
     LEFT JOIN LATERAL (
         SELECT g.owner_name FROM viewer_grants g WHERE g.owner_id = a.user_id AND u.id IS NULL

@@ -41,6 +41,8 @@ class AccountAnswer(Struct, frozen=True, kw_only=True):
     schedules: list[Schedule]
     late_pass: bool
     token_expires_at: datetime | None
+    credentials_fingerprint: str | None  # tells two credentials apart, and nothing else
+    credentials_at: datetime | None  # since when the account has these
     created_at: datetime
 
 
