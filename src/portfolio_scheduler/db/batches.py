@@ -256,7 +256,8 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_sl
             observed_at = coalesce(%(observed_at)s, observed_at), trading_on = coalesce(%(trading_on)s, trading_on),
             standing = coalesce(%(standing)s, standing),
             error_class = %(error_class)s, error_text = %(error_text)s, fingerprint = %(fingerprint)s,
-            slot_at = CASE WHEN %(keep_slot)s THEN slot_at END
+            slot_at = CASE WHEN %(keep_slot)s THEN slot_at END,
+            last_seq = (SELECT seq FROM account_heads WHERE account_id = %(account)s)
         WHERE account_id = %(account)s AND id = %(id)s AND fence = %(fence)s AND status = 'running'
         """,
         {

@@ -55,6 +55,9 @@ class Seen(Struct, frozen=True, kw_only=True):
 class Completeness(Struct, frozen=True, kw_only=True):
     """How much of an account is known, and how fresh that is."""
 
+    account_id: UUID
+    account: str
+    state: str  # of the account: active, paused, needs_login, closed
     standing: str  # final: read after the close; late: on a later date; provisional: before the close; nothing read
     reason: str | None  # why it is not final
     trading_on: date | None  # the last trading day that was read
@@ -69,6 +72,9 @@ def completeness_of(seen: Seen, days: Days, now: datetime, until_on: date | None
     read = seen.read
     if read is None:
         return Completeness(
+            account_id=seen.account_id,
+            account=seen.account,
+            state=seen.state,
             standing=NOTHING,
             reason=nothing_read(until_on),
             trading_on=None,
@@ -79,6 +85,9 @@ def completeness_of(seen: Seen, days: Days, now: datetime, until_on: date | None
         )
     bad = read.bad
     return Completeness(
+        account_id=seen.account_id,
+        account=seen.account,
+        state=seen.state,
         standing=read.standing,
         reason=before_the_close(read) if read.standing == PROVISIONAL else None,
         trading_on=read.trading_on,

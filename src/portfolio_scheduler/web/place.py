@@ -6,6 +6,7 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.db.pool import Pool
 from portfolio_scheduler.identity.tokens import Signer, Verifier
 from portfolio_scheduler.jobs import Pulse
+from portfolio_scheduler.web.bodies import Bodies
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -16,4 +17,5 @@ class Place(Struct, frozen=True, kw_only=True):
     signer: Signer
     verifier: Verifier
     pulse: Pulse | None  # None where no worker runs beside the web
+    bodies: Bodies
     revision: str  # of the tables this release works with

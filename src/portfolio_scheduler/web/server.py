@@ -26,9 +26,10 @@ from portfolio_scheduler.identity.tokens import Signer, Verifier
 from portfolio_scheduler.jobs import Pulse
 from portfolio_scheduler.web import document, errors
 from portfolio_scheduler.web.asked import check_request, declared_parameters
+from portfolio_scheduler.web.bodies import Bodies
 from portfolio_scheduler.web.entry import entry_of, place_of
 from portfolio_scheduler.web.place import Place
-from portfolio_scheduler.web.routes import accounts, explorer, health
+from portfolio_scheduler.web.routes import accounts, explorer, health, history, portfolio
 
 START_SECONDS = 10
 STOP_SECONDS = 3
@@ -48,7 +49,7 @@ BODY_LIMIT = 256 * 1024  # bytes
 CONNECTIONS = 8  # of the API's pool: reads take a millisecond each, and PostgreSQL works on few at a time
 PATIENCE_SECONDS = 2  # for one of them to become free
 
-ROUTES = (*health.ROUTES, *explorer.ROUTES, *accounts.ROUTES)
+ROUTES = (*health.ROUTES, *explorer.ROUTES, *accounts.ROUTES, *portfolio.ROUTES, *history.ROUTES)
 
 
 def make_web(place: Place) -> Litestar:
@@ -85,6 +86,7 @@ def make_place(app: App, pool: Pool, pulse: Pulse | None) -> Place:
         signer=Signer(keys, issuer),
         verifier=Verifier(keys, issuer),
         pulse=pulse,
+        bodies=Bodies(),
         revision=shipped()[-1],
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import LiteralString
 from uuid import UUID
 
 from msgspec import Struct
@@ -44,16 +45,34 @@ class SnapshotRow(Struct, frozen=True, kw_only=True):
     details: dict[str, list[str]]
 
 
-_SNAPSHOTS = """
+_SNAPSHOTS: LiteralString = """
 SELECT * FROM (
     SELECT s.*, a.label AS account,
         row_number() OVER (PARTITION BY s.account_id, s.trading_on ORDER BY s.revision DESC) AS age
     FROM portfolio_snapshots s JOIN broker_accounts a ON a.id = s.account_id
-    WHERE s.account_id = ANY(%(accounts)s)
+    WHERE s.account_id = ANY(%(accounts)s){of_page}
 ) s
-WHERE s.age = 1 OR %(revisions)s
-ORDER BY s.trading_on DESC, s.account, s.account_id, s.revision DESC LIMIT %(limit)s
+WHERE (s.age = 1 OR %(revisions)s){after}
+ORDER BY s.trading_on {down}, s.account, s.account_id, s.revision {down} LIMIT %(limit)s
 """
+_ALL: LiteralString = _SNAPSHOTS.replace("{of_page}", "").replace("{after}", "").replace("{down}", "DESC")
+
+_OF_PAGE: LiteralString = """
+        AND (%(since)s::date IS NULL OR s.trading_on >= %(since)s) AND (%(to)s::date IS NULL OR s.trading_on <= %(to)s)
+        AND (%(known_at)s::timestamptz IS NULL OR s.seq <= (SELECT max(b.last_seq) FROM sync_batches b
+            WHERE b.account_id = s.account_id AND b.finished_at <= %(known_at)s))
+"""
+_AFTER: LiteralString = """
+    AND (%(key_on)s::date IS NULL OR (s.trading_on, s.revision) {beyond} (%(key_on)s, %(key_revision)s::int))
+"""
+
+
+def snapshots_page(*, newest_first: bool) -> LiteralString:
+    """The same as a page: also with %(since)s and %(to)s, as known at %(known_at)s, and what comes after the keys."""
+    query = _SNAPSHOTS.replace("{of_page}", _OF_PAGE).replace("{after}", _AFTER)
+    if newest_first:
+        return query.replace("{down}", "DESC").replace("{beyond}", "<")
+    return query.replace("{down}", "ASC").replace("{beyond}", ">")
 
 
 async def snapshots(
@@ -61,4 +80,4 @@ async def snapshots(
 ) -> list[SnapshotRow]:
     """The newest revision of each day, or all of them; newest day first."""
     given = {"accounts": list(account_ids), "revisions": revisions, "limit": limit}
-    return await rows(tx, _SNAPSHOTS, given, SnapshotRow)
+    return await rows(tx, _ALL, given, SnapshotRow)
