@@ -86,7 +86,7 @@ async def answered(
     """The answer to a question as its viewer may have it. Whoever may not see the account is told it is absent."""
     form = form or _accepted(request.headers.get("accept", ""))
     key = _digest(question.name, repr(sorted(question.params.items())), repr(question.made_by), *_moment(place))
-    mine = _digest(key.hex(), repr((entry.session_id, entry.token_digest)), form).hex()
+    mine = _digest(key.hex(), repr((entry.session_id, entry.token_digest, entry.subject_id)), form).hex()
     held = _held(request.headers.get("if-none-match", ""), mine)
     kept = place.bodies.get(key)
     known = [*held, kept.version] if kept else held

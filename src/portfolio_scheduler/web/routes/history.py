@@ -18,7 +18,7 @@ from portfolio_scheduler.domain.market_days import Session
 from portfolio_scheduler.domain.plain_json import encoded
 from portfolio_scheduler.errors import InvalidInput, NotFound
 from portfolio_scheduler.web.document import SECURITY
-from portfolio_scheduler.web.entry import At, Who
+from portfolio_scheduler.web.entry import At
 from portfolio_scheduler.web.listing import Cursor, Limit, cursor_of, keys_of
 from portfolio_scheduler.web.place import Place
 from portfolio_scheduler.web.reading import (
@@ -40,6 +40,7 @@ from portfolio_scheduler.web.reading import (
     check_text,
 )
 from portfolio_scheduler.web.routes.portfolio import ROOT, completeness, listed
+from portfolio_scheduler.web.subjects import About
 
 NO_ORDER = "There is no such order."
 USUAL_DAYS = 30  # calendar days of coverage, unless `since` says otherwise
@@ -153,7 +154,7 @@ _ORDER = api_history.order_query()
 @get(ROOT + "/orders/{account_id:uuid}", tags=["portfolio"], responses=FILE_PROBLEMS, security=SECURITY)
 async def list_orders(
     place: At,
-    entry: Who,
+    subject: About,
     request: Request[Any, Any, Any],
     account_id: FromPath[UUID],
     as_of: AsOf = None,
@@ -193,7 +194,7 @@ async def list_orders(
         make=lambda document: _listed(place, document, as_of),
         record=OrderRow,
     )
-    return await answered(place, entry, request, question, form)
+    return await answered(place, subject, request, question, form)
 
 
 def _listed(place: Place, document: str, as_of: date | None) -> bytes:
@@ -204,7 +205,7 @@ def _listed(place: Place, document: str, as_of: date | None) -> bytes:
 @get(ROOT + "/orders/{account_id:uuid}/{order_id:str}", tags=["portfolio"], responses=READ_PROBLEMS, security=SECURITY)
 async def show_order(
     place: At,
-    entry: Who,
+    subject: About,
     request: Request[Any, Any, Any],
     account_id: FromPath[UUID],
     order_id: Annotated[str, PathParameter(max_length=200, description="The broker's id of the order.")],
@@ -233,13 +234,13 @@ async def show_order(
         record=OrderRow,
         absent=NO_ORDER,
     )
-    return await answered(place, entry, request, question, "json")
+    return await answered(place, subject, request, question, "json")
 
 
 @get(ROOT + "/fills/{account_id:uuid}", tags=["portfolio"], responses=FILE_PROBLEMS, security=SECURITY)
 async def list_fills(
     place: At,
-    entry: Who,
+    subject: About,
     request: Request[Any, Any, Any],
     account_id: FromPath[UUID],
     as_of: AsOf = None,
@@ -279,7 +280,7 @@ async def list_fills(
         make=lambda document: _listed(place, document, as_of),
         record=FillRow,
     )
-    return await answered(place, entry, request, question, form)
+    return await answered(place, subject, request, question, form)
 
 
 _seen_of_many = msgspec.json.Decoder(list[Seen])
@@ -288,7 +289,7 @@ _seen_of_many = msgspec.json.Decoder(list[Seen])
 @get(ROOT + "/quantity-changes/{symbol:str}", tags=["portfolio"], responses=FILE_PROBLEMS, security=SECURITY)
 async def list_changes(
     place: At,
-    entry: Who,
+    subject: About,
     request: Request[Any, Any, Any],
     symbol: Annotated[str, PathParameter(max_length=60, description="Trading symbol, or ISIN of a holding.")],
     account_id: OfAccount = None,
@@ -332,7 +333,7 @@ async def list_changes(
         make=make,
         record=ChangeRow,
     )
-    return await answered(place, entry, request, question, form)
+    return await answered(place, subject, request, question, form)
 
 
 class _Day(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -347,7 +348,7 @@ _days = msgspec.json.Decoder(list[CoverageDay])
 @get(ROOT + "/coverage/{account_id:uuid}", tags=["portfolio"], responses=READ_PROBLEMS, security=SECURITY)
 async def list_coverage(
     place: At,
-    entry: Who,
+    subject: About,
     request: Request[Any, Any, Any],
     account_id: FromPath[UUID],
     since: Since = None,
@@ -379,7 +380,7 @@ async def list_coverage(
         make=make,
         record=CoveredDay,
     )
-    return await answered(place, entry, request, question, form)
+    return await answered(place, subject, request, question, form)
 
 
 def _sessions(

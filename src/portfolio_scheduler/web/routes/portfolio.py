@@ -20,7 +20,7 @@ from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.plain_json import encoded
 from portfolio_scheduler.domain.summary import Basis, Summary, summary_of
 from portfolio_scheduler.web.document import SECURITY
-from portfolio_scheduler.web.entry import At, Who
+from portfolio_scheduler.web.entry import At
 from portfolio_scheduler.web.listing import Cursor, Limit, cursor_of, keys_of
 from portfolio_scheduler.web.place import Place
 from portfolio_scheduler.web.reading import (
@@ -39,6 +39,7 @@ from portfolio_scheduler.web.reading import (
     answered,
     check_past,
 )
+from portfolio_scheduler.web.subjects import About
 
 ROOT = "/portfolio-scheduler"
 
@@ -107,7 +108,7 @@ def _page_of(lines: list[tuple[_Line, Any]], after: _Line | None, limit: int) ->
 @get(ROOT + "/holdings/{account_id:uuid}", tags=["portfolio"], responses=READ_PROBLEMS, security=SECURITY)
 async def list_holdings(
     place: At,
-    entry: Who,
+    subject: About,
     request: Request[Any, Any, Any],
     account_id: FromPath[UUID],
     as_of: AsOf = None,
@@ -146,13 +147,13 @@ async def list_holdings(
         make=make,
         record=HoldingRow,
     )
-    return await answered(place, entry, request, question, form)
+    return await answered(place, subject, request, question, form)
 
 
 @get(ROOT + "/positions/{account_id:uuid}", tags=["portfolio"], responses=READ_PROBLEMS, security=SECURITY)
 async def list_positions(
     place: At,
-    entry: Who,
+    subject: About,
     request: Request[Any, Any, Any],
     account_id: FromPath[UUID],
     as_of: AsOf = None,
@@ -184,7 +185,7 @@ async def list_positions(
         make=make,
         record=PositionRow,
     )
-    return await answered(place, entry, request, question, form)
+    return await answered(place, subject, request, question, form)
 
 
 class _Day(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -197,7 +198,7 @@ class _Day(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
 @get(ROOT + "/snapshots/{account_id:uuid}", tags=["portfolio"], responses=FILE_PROBLEMS, security=SECURITY)
 async def list_snapshots(
     place: At,
-    entry: Who,
+    subject: About,
     request: Request[Any, Any, Any],
     account_id: FromPath[UUID],
     since: Since = None,
@@ -239,7 +240,7 @@ async def list_snapshots(
         make=make,
         record=SnapshotRow,
     )
-    return await answered(place, entry, request, question, form)
+    return await answered(place, subject, request, question, form)
 
 
 _SNAPSHOTS = {sort: api_portfolio.snapshots_query(newest_first=sort == "newest") for sort in ("newest", "oldest")}
@@ -248,7 +249,7 @@ _SNAPSHOTS = {sort: api_portfolio.snapshots_query(newest_first=sort == "newest")
 @get(ROOT + "/summary/{account_id:uuid}", tags=["portfolio"], responses=READ_PROBLEMS, security=SECURITY)
 async def show_summary(
     place: At,
-    entry: Who,
+    subject: About,
     request: Request[Any, Any, Any],
     account_id: FromPath[UUID],
     as_of: AsOf = None,
@@ -269,12 +270,12 @@ async def show_summary(
         make=make,
         record=Summary,
     )
-    return await answered(place, entry, request, question, form)
+    return await answered(place, subject, request, question, form)
 
 
 @get(ROOT + "/household/summary", tags=["portfolio"], responses=READ_PROBLEMS, security=SECURITY)
 async def show_household(
-    place: At, entry: Who, request: Request[Any, Any, Any], as_of: AsOf = None, form: AsTable = None
+    place: At, subject: About, request: Request[Any, Any, Any], as_of: AsOf = None, form: AsTable = None
 ) -> Response[WholeHousehold]:
     """All of a user's accounts together: the sums of their figures as far as every account has them, and each share
     once, whichever brokers hold it. As a file: the shares."""
@@ -294,7 +295,7 @@ async def show_household(
         record=Share,
         rows="holdings",
     )
-    return await answered(place, entry, request, question, form)
+    return await answered(place, subject, request, question, form)
 
 
 def listed(items: str, following: str | None, known: Completeness | list[Completeness]) -> bytes:

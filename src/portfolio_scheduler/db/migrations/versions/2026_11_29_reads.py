@@ -7,7 +7,7 @@ each connection has its own most of the time, so that syncs do not wait for each
 from alembic import op
 
 revision = "reads"
-down_revision = "credential_marks"
+down_revision = "next_looks"
 branch_labels = None
 depends_on = None
 
