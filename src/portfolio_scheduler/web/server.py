@@ -28,11 +28,24 @@ from portfolio_scheduler.identity.tokens import Signer, Verifier
 from portfolio_scheduler.jobs import Pulse
 from portfolio_scheduler.web import document, errors
 from portfolio_scheduler.web.asked import check_request, declared_parameters
+from portfolio_scheduler.web.bodies import Bodies
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
 from portfolio_scheduler.web.live import Live
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
-from portfolio_scheduler.web.routes import accounts, connecting, explorer, health, live, logins, me, schedules, syncs
+from portfolio_scheduler.web.routes import (
+    accounts,
+    connecting,
+    explorer,
+    health,
+    history,
+    live,
+    logins,
+    me,
+    portfolio,
+    schedules,
+    syncs,
+)
 from portfolio_scheduler.web.subjects import subject_of
 
 START_SECONDS = 10
@@ -58,6 +71,8 @@ ROUTES = (
     *health.ROUTES,
     *explorer.ROUTES,
     *accounts.ROUTES,
+    *portfolio.ROUTES,
+    *history.ROUTES,
     *connecting.ROUTES,
     *schedules.ROUTES,
     *syncs.ROUTES,
@@ -110,6 +125,7 @@ def make_place(app: App, pool: Pool, pulse: Pulse | None, strictness: Strictness
         pace=Pace(strictness.requests_a_minute),
         live=Live(pool, app.clock),
         pulse=pulse,
+        bodies=Bodies(),
         revision=shipped()[-1],
     )
 

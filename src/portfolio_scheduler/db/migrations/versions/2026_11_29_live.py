@@ -7,7 +7,7 @@ tells of what it wrote, so a sync sends two: that it began and that it ended.
 from alembic import op
 
 revision = "live"
-down_revision = "next_looks"
+down_revision = "reads"
 branch_labels = None
 depends_on = None
 
