@@ -15,11 +15,12 @@ from portfolio_scheduler.sync.dating import clock_advice
 from portfolio_scheduler.sync.ownership import append_config, checked_open
 from portfolio_scheduler.sync.run import checked_awake, unidentified, unsealed
 
-DEFAULT_USER = "owner"
 
+async def connect(app: App, *, broker: str, label: str, credentials: Credentials, user: str | None = None) -> Account:
+    """Try the credentials, then add the account with its client code. Nothing is kept when they do not work.
 
-async def connect(app: App, *, broker: str, label: str, credentials: Credentials, user: str = DEFAULT_USER) -> Account:
-    """Try the credentials, then add the account with its client code. Nothing is kept when they do not work."""
+    It is for the user of that name, made if need be; without a name for the only one there is.
+    """
     if broker not in app.brokers:
         raise NotFound(f"There is no broker {broker!r}; known are {', '.join(sorted(app.brokers))}.")
     if not label.strip():
@@ -31,7 +32,7 @@ async def connect(app: App, *, broker: str, label: str, credentials: Credentials
         await accounts.add(
             tx,
             account_id=account_id,
-            user_id=await accounts.ensure_user(tx, user, now),
+            user_id=await (accounts.ensure_user(tx, user, now) if user else accounts.usual_user(tx, now)),
             broker=broker,
             label=label.strip(),
             login=credentials.login.value,

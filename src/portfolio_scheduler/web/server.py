@@ -31,7 +31,19 @@ from portfolio_scheduler.web.asked import check_request, declared_parameters
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
-from portfolio_scheduler.web.routes import accounts, explorer, health, logins, me
+from portfolio_scheduler.web.routes import (
+    accounts,
+    admin,
+    explorer,
+    factors,
+    health,
+    logins,
+    me,
+    passwords,
+    registration,
+    sessions,
+    sharing,
+)
 from portfolio_scheduler.web.subjects import subject_of
 
 START_SECONDS = 10
@@ -58,7 +70,13 @@ ROUTES = (
     *explorer.ROUTES,
     *accounts.ROUTES,
     *logins.ROUTES,
+    *registration.ROUTES,
     *me.ROUTES,
+    *passwords.ROUTES,
+    *factors.ROUTES,
+    *sessions.ROUTES,
+    *sharing.ROUTES,
+    *admin.ROUTES,
 )
 
 

@@ -10,7 +10,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from msgspec import Meta, Struct
 
 from portfolio_scheduler.db.people import sessions
-from portfolio_scheduler.db.people.access_log import Event, record
+from portfolio_scheduler.db.people.access_log import Event, record_own
 from portfolio_scheduler.db.viewers import as_viewer
 from portfolio_scheduler.identity.tokens import LIFE
 from portfolio_scheduler.web import gate
@@ -115,8 +115,7 @@ async def log_out(place: At, entry: Who) -> None:
         assert viewer.session_id is not None
         await sessions.end(tx, viewer.session_id, "logged out", entry.at)
         details = {"session": str(viewer.session_id)}
-        whose = {"actor_id": viewer.user_id, "subject_id": viewer.user_id}
-        await record(tx, Event.LOGGED_OUT, entry.at, entry.address, details=details, **whose)
+        await record_own(tx, Event.LOGGED_OUT, entry, viewer, details)
 
 
 ROUTES = (log_in, refresh, log_out)
