@@ -34,6 +34,7 @@ from portfolio_scheduler.web.place import Place, Strictness
 from portfolio_scheduler.web.routes import (
     accounts,
     admin,
+    connecting,
     explorer,
     factors,
     health,
@@ -43,6 +44,7 @@ from portfolio_scheduler.web.routes import (
     registration,
     sessions,
     sharing,
+    syncs,
 )
 from portfolio_scheduler.web.subjects import subject_of
 
@@ -69,6 +71,8 @@ ROUTES = (
     *health.ROUTES,
     *explorer.ROUTES,
     *accounts.ROUTES,
+    *connecting.ROUTES,
+    *syncs.ROUTES,
     *logins.ROUTES,
     *registration.ROUTES,
     *me.ROUTES,
