@@ -187,7 +187,7 @@ async def show_queue(place: At, entry: Who) -> Queue:
 
 
 @get("/admin/sync-batches", tags=["admin"], responses=PROBLEMS, security=SECURITY)
-async def list_batches(
+async def list_all_batches(
     place: At,
     entry: Who,
     limit: Limit = 50,
@@ -198,7 +198,7 @@ async def list_batches(
     """Syncs of everybody, newest first: how each went, and nothing of what it read."""
     after = keys_of(cursor, _BatchKeys).id if cursor else None
     params = {"status": status, "account": account_id, "after": after, "limit": limit + 1}
-    async with as_admin(place, entry, "list_batches") as (tx, _):
+    async with as_admin(place, entry, "list_all_batches") as (tx, _):
         found = await tx.execute(BATCHES, params)
         rows = await found.fetchall()
     return page_of(rows, limit, BatchAnswer, lambda one: _BatchKeys(one.id))
@@ -227,5 +227,5 @@ ROUTES = (
     change_role,
     list_audit,
     show_queue,
-    list_batches,
+    list_all_batches,
 )
