@@ -65,7 +65,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     requests: Waiting  # to connect, test or change an account
 
 
-class BatchAnswer(Struct, frozen=True, kw_only=True):
+class SyncStanding(Struct, frozen=True, kw_only=True):
     """How a sync went."""
 
     id: UUID
@@ -194,14 +194,14 @@ async def list_all_batches(
     cursor: Cursor = None,
     status: Status = None,
     account_id: OfAccount = None,
-) -> Page[BatchAnswer]:
+) -> Page[SyncStanding]:
     """Syncs of everybody, newest first: how each went, and nothing of what it read."""
     after = keys_of(cursor, _BatchKeys).id if cursor else None
     params = {"status": status, "account": account_id, "after": after, "limit": limit + 1}
     async with as_admin(place, entry, "list_all_batches") as (tx, _):
         found = await tx.execute(BATCHES, params)
         rows = await found.fetchall()
-    return page_of(rows, limit, BatchAnswer, lambda one: _BatchKeys(one.id))
+    return page_of(rows, limit, SyncStanding, lambda one: _BatchKeys(one.id))
 
 
 async def _user(tx: Tx, user_id: UUID) -> UserAnswer:
