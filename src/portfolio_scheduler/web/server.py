@@ -35,15 +35,21 @@ from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
 from portfolio_scheduler.web.routes import (
     accounts,
+    admin,
     connecting,
     explorer,
+    factors,
     health,
     history,
     live,
     logins,
     me,
+    passwords,
     portfolio,
+    registration,
     schedules,
+    sessions,
+    sharing,
     syncs,
 )
 from portfolio_scheduler.web.subjects import subject_of
@@ -78,7 +84,13 @@ ROUTES = (
     *syncs.ROUTES,
     *live.ROUTES,
     *logins.ROUTES,
+    *registration.ROUTES,
     *me.ROUTES,
+    *passwords.ROUTES,
+    *factors.ROUTES,
+    *sessions.ROUTES,
+    *sharing.ROUTES,
+    *admin.ROUTES,
 )
 
 
