@@ -129,7 +129,7 @@ ALTER FUNCTION public.app_door() OWNER TO portfolio_scheduler;
 -- Name: FUNCTION app_door(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists; else empty';
+COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
 
 
 --
@@ -245,6 +245,8 @@ BEGIN
     FROM public.api_tokens t JOIN public.users u ON u.id = t.user_id
     WHERE t.digest = token AND t.ended_at IS NULL AND t.expires_at > at AND u.disabled_at IS NULL;
     PERFORM public.enter_as(who, at);
+    UPDATE public.api_tokens SET last_used_on = (at AT TIME ZONE 'Asia/Kolkata')::date
+    WHERE id = who.token_id AND last_used_on IS DISTINCT FROM (at AT TIME ZONE 'Asia/Kolkata')::date;
     RETURN who;
 END
 $$;
@@ -954,6 +956,8 @@ CREATE TABLE public.account_heads (
     seq bigint DEFAULT 0 NOT NULL,
     last_leaf bytea,
     fence bigint DEFAULT 0 NOT NULL,
+    looked_fence bigint,
+    look_at timestamp with time zone,
     CONSTRAINT account_heads_seq_check CHECK ((seq >= 0))
 );
 
@@ -970,6 +974,20 @@ COMMENT ON TABLE public.account_heads IS 'control: per account the last fact''s 
 
 
 --
+-- Name: COLUMN account_heads.looked_fence; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.looked_fence IS 'the fence of the newest batch when the planner last looked at how it had ended';
+
+
+--
+-- Name: COLUMN account_heads.look_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.look_at IS 'when it looks again although the fence is still the same';
+
+
+--
 -- Name: account_requests; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -981,15 +999,15 @@ CREATE TABLE public.account_requests (
     parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
     sealed_credentials bytea,
     status text DEFAULT 'queued'::text NOT NULL,
-    claimed_at timestamp with time zone,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    beat_at timestamp with time zone,
     error_class text,
     reason text,
-    answer jsonb,
     created_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone,
     CONSTRAINT account_requests_check CHECK (((ended_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
     CONSTRAINT account_requests_check1 CHECK (((ended_at IS NULL) OR (sealed_credentials IS NULL))),
-    CONSTRAINT account_requests_kind_check CHECK ((kind = ANY (ARRAY['connect'::text, 'login'::text, 'test'::text, 'token'::text, 'schedules'::text, 'state'::text, 'close'::text]))),
+    CONSTRAINT account_requests_kind_check CHECK ((kind = ANY (ARRAY['connect'::text, 'change'::text, 'test'::text, 'token'::text, 'close'::text]))),
     CONSTRAINT account_requests_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'refused'::text, 'failed'::text, 'withdrawn'::text])))
 );
 
@@ -1013,10 +1031,17 @@ COMMENT ON COLUMN public.account_requests.account_id IS 'of an account to be con
 
 
 --
--- Name: COLUMN account_requests.claimed_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+-- Name: COLUMN account_requests.asked_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON COLUMN public.account_requests.claimed_at IS 'by the database''s own clock, as leases are';
+COMMENT ON COLUMN public.account_requests.asked_at IS 'by the database''s own clock, as leases are: after a minute nobody acts on it any more';
+
+
+--
+-- Name: COLUMN account_requests.beat_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_requests.beat_at IS 'last sign of life of the worker that is at it, by the same clock';
 
 
 --
@@ -2936,6 +2961,7 @@ CREATE TABLE public.sessions (
     device_digest bytea NOT NULL,
     refresh_digest bytea NOT NULL,
     previous_digest bytea,
+    replayed boolean DEFAULT false NOT NULL,
     address text NOT NULL,
     agent text NOT NULL,
     ended_at timestamp with time zone,
@@ -2970,6 +2996,13 @@ COMMENT ON COLUMN public.sessions.previous_digest IS 'of the token before: an an
 
 
 --
+-- Name: COLUMN sessions.replayed; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sessions.replayed IS 'whether the token before has had that once';
+
+
+--
 -- Name: socket_tickets; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2977,7 +3010,8 @@ CREATE TABLE public.socket_tickets (
     digest bytea NOT NULL,
     user_id uuid NOT NULL,
     session_id uuid NOT NULL,
-    expires_at timestamp with time zone NOT NULL
+    expires_at timestamp with time zone NOT NULL,
+    open_until timestamp with time zone NOT NULL
 );
 
 ALTER TABLE ONLY public.socket_tickets FORCE ROW LEVEL SECURITY;
@@ -2990,6 +3024,13 @@ ALTER TABLE public.socket_tickets OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.socket_tickets IS 'people: what opens one WebSocket within half a minute';
+
+
+--
+-- Name: COLUMN socket_tickets.open_until; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.socket_tickets.open_until IS 'when the access token dies that the ticket was bought with, and the socket with it';
 
 
 --
@@ -3522,6 +3563,13 @@ CREATE INDEX api_tokens_by_user ON public.api_tokens USING btree (user_id, creat
 --
 
 CREATE INDEX api_tokens_digest ON public.api_tokens USING btree (digest);
+
+
+--
+-- Name: attempts_by_time; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX attempts_by_time ON public.attempts USING btree (window_at);
 
 
 --
@@ -4541,7 +4589,7 @@ CREATE POLICY api_select ON public.api_tokens FOR SELECT TO portfolio_scheduler_
 
 CREATE POLICY api_select ON public.broker_accounts FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (user_id = ANY (ARRAY( SELECT g.owner_id
    FROM public.viewer_grants g
-  WHERE ((g.viewer_id = ( SELECT public.app_user() AS app_user)) AND (g.ended_at IS NULL) AND (g.expires_at > ( SELECT public.app_now() AS app_now)))))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+  WHERE ((g.viewer_id = ( SELECT public.app_user() AS app_user)) AND (g.ended_at IS NULL) AND (g.expires_at > ( SELECT public.app_now() AS app_now)) AND (( SELECT public.app_door() AS app_door) <> 'subject'::text))))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
@@ -5495,10 +5543,17 @@ GRANT SELECT(status),UPDATE(status) ON TABLE public.account_requests TO portfoli
 
 
 --
--- Name: COLUMN account_requests.claimed_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+-- Name: COLUMN account_requests.asked_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(claimed_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+GRANT SELECT(asked_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.beat_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(beat_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
 
 
 --
@@ -5513,13 +5568,6 @@ GRANT SELECT(error_class) ON TABLE public.account_requests TO portfolio_schedule
 --
 
 GRANT SELECT(reason),UPDATE(reason) ON TABLE public.account_requests TO portfolio_scheduler_api;
-
-
---
--- Name: COLUMN account_requests.answer; Type: ACL; Schema: public; Owner: portfolio_scheduler
---
-
-GRANT SELECT(answer) ON TABLE public.account_requests TO portfolio_scheduler_api;
 
 
 --
@@ -5592,7 +5640,7 @@ GRANT SELECT(broker),INSERT(broker) ON TABLE public.broker_accounts TO portfolio
 -- Name: COLUMN broker_accounts.broker_account_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(broker_account_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(broker_account_id),INSERT(broker_account_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -5606,7 +5654,7 @@ GRANT SELECT(ucc) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 -- Name: COLUMN broker_accounts.label; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(label),INSERT(label),UPDATE(label) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(label),INSERT(label) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -5683,21 +5731,21 @@ GRANT SELECT(resume_at) ON TABLE public.broker_accounts TO portfolio_scheduler_a
 -- Name: COLUMN broker_accounts.credentials_number; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_number),INSERT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.credentials_fingerprint; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_fingerprint),INSERT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.credentials_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_at),INSERT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --

@@ -40,6 +40,7 @@ CREATE TABLE sessions (
     device_digest bytea NOT NULL,
     refresh_digest bytea NOT NULL,
     previous_digest bytea,
+    replayed boolean NOT NULL DEFAULT false,
     address text NOT NULL,
     agent text NOT NULL,
     ended_at timestamptz,
@@ -48,6 +49,7 @@ CREATE TABLE sessions (
 COMMENT ON TABLE sessions IS 'people: logins; each is a family of refresh tokens, of which the newest counts';
 COMMENT ON COLUMN sessions.authenticated_at IS 'when the password was last given: some acts want it to be recent';
 COMMENT ON COLUMN sessions.previous_digest IS 'of the token before: an answer may get lost, so it counts once more for ten seconds';
+COMMENT ON COLUMN sessions.replayed IS 'whether the token before has had that once';
 CREATE INDEX sessions_by_user ON sessions (user_id, begun_at);
 
 CREATE TABLE api_tokens (
@@ -108,6 +110,7 @@ CREATE TABLE attempts (
     count integer NOT NULL CHECK (count > 0),
     PRIMARY KEY (bucket, window_at)
 );
+CREATE INDEX attempts_by_time ON attempts (window_at);
 COMMENT ON TABLE attempts IS 'people: how often something was tried in a stretch of time, for limits that hold across processes';
 
 CREATE TABLE idempotency_keys (
@@ -126,24 +129,26 @@ CREATE TABLE socket_tickets (
     user_id uuid NOT NULL REFERENCES users (id),
     session_id uuid NOT NULL REFERENCES sessions (id),
     expires_at timestamptz NOT NULL,
+    open_until timestamptz NOT NULL,
     PRIMARY KEY (user_id, digest)
 );
 COMMENT ON TABLE socket_tickets IS 'people: what opens one WebSocket within half a minute';
+COMMENT ON COLUMN socket_tickets.open_until IS 'when the access token dies that the ticket was bought with, and the socket with it';
 CREATE INDEX socket_tickets_digest ON socket_tickets (digest);
 
 CREATE TABLE account_requests (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     user_id uuid NOT NULL REFERENCES users (id),
     account_id uuid NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('connect', 'login', 'test', 'token', 'schedules', 'state', 'close')),
+    kind text NOT NULL CHECK (kind IN ('connect', 'change', 'test', 'token', 'close')),
     parameters jsonb NOT NULL DEFAULT '{}',
     sealed_credentials bytea,
     status text NOT NULL DEFAULT 'queued'
         CHECK (status IN ('queued', 'running', 'done', 'refused', 'failed', 'withdrawn')),
-    claimed_at timestamptz,
+    asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    beat_at timestamptz,
     error_class text,
     reason text,
-    answer jsonb,
     created_at timestamptz NOT NULL,
     ended_at timestamptz,
     CHECK ((ended_at IS NULL) = (status IN ('queued', 'running'))),
@@ -151,7 +156,8 @@ CREATE TABLE account_requests (
 );
 COMMENT ON TABLE account_requests IS 'control: what an owner asks of an account through the API and a worker does; secrets go when it ends';
 COMMENT ON COLUMN account_requests.account_id IS 'of an account to be connected: the id it will have';
-COMMENT ON COLUMN account_requests.claimed_at IS 'by the database''s own clock, as leases are';
+COMMENT ON COLUMN account_requests.asked_at IS 'by the database''s own clock, as leases are: after a minute nobody acts on it any more';
+COMMENT ON COLUMN account_requests.beat_at IS 'last sign of life of the worker that is at it, by the same clock';
 CREATE INDEX account_requests_by_user ON account_requests (user_id, created_at);
 CREATE INDEX account_requests_open ON account_requests (created_at) WHERE status IN ('queued', 'running');
 
@@ -191,7 +197,7 @@ COMMENT ON FUNCTION app_now() IS 'the time this transaction of the API goes by';
 CREATE FUNCTION app_door() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE SET search_path = '' AS $$
     SELECT coalesce(current_setting('app.door', true), '')
 $$;
-COMMENT ON FUNCTION app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists; else empty';
+COMMENT ON FUNCTION app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
 
 CREATE TYPE viewer AS (
     user_id uuid, name text, role text, session_id uuid, token_id uuid, authenticated_at timestamptz,
@@ -230,6 +236,8 @@ BEGIN
     FROM public.api_tokens t JOIN public.users u ON u.id = t.user_id
     WHERE t.digest = token AND t.ended_at IS NULL AND t.expires_at > at AND u.disabled_at IS NULL;
     PERFORM public.enter_as(who, at);
+    UPDATE public.api_tokens SET last_used_on = (at AT TIME ZONE 'Asia/Kolkata')::date
+    WHERE id = who.token_id AND last_used_on IS DISTINCT FROM (at AT TIME ZONE 'Asia/Kolkata')::date;
     RETURN who;
 END
 $$;
