@@ -234,9 +234,12 @@ class Arena:
         return row[0]
 
     async def problems(self) -> list[str]:
-        """What the product's own checks say of it all. Other lanes may hold the loop up while we connect."""
+        """What the product's own checks say of it all.
+
+        Other lanes may hold the loop up while we connect, or so long in a transaction that the server ends it.
+        """
         for _ in range(3):
-            with suppress(DatabaseUnavailable):
+            with suppress(DatabaseUnavailable, psycopg.OperationalError):
                 return await self._problems()
         return await self._problems()
 
@@ -325,5 +328,7 @@ def copied(template: Database, admin: "psycopg.Connection[Any]") -> Iterator[Dat
             Identifier(name), Identifier(embedded.OWNER), Identifier(template.name)
         )
     )
-    yield template.copied_to(name)
-    admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    try:
+        yield template.copied_to(name)
+    finally:
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
