@@ -31,14 +31,15 @@ from portfolio_scheduler.web.asked import check_request, declared_parameters
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
-from portfolio_scheduler.web.routes import accounts, explorer, health, logins, me
+from portfolio_scheduler.web.routes import accounts, explorer, health, logins, me, violations
 from portfolio_scheduler.web.subjects import subject_of
 
 START_SECONDS = 10
 STOP_SECONDS = 3
 
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'none'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -46,6 +47,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+# Where the installation is reached by https; on the machine's own address it would forbid http to other programs.
+STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
 
 
 STRICT = Strictness()
@@ -56,6 +59,7 @@ PATIENCE_SECONDS = 2  # for one of them to become free
 ROUTES = (
     *health.ROUTES,
     *explorer.ROUTES,
+    *violations.ROUTES,
     *accounts.ROUTES,
     *logins.ROUTES,
     *me.ROUTES,
@@ -134,12 +138,15 @@ async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
                 await task
 
 
-async def _secure(message: Message, _: Scope) -> None:
+async def _secure(message: Message, scope: Scope) -> None:
     """A route may say otherwise of a header, as the pages do, by setting it itself."""
     if message["type"] == "http.response.start":
         headers = MutableScopeHeaders.from_message(message)
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
+        place: Place = scope["litestar_app"].state.place
+        if place.app.settings.url.startswith("https:"):
+            headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
 
 
 def _free(host: str, port: int) -> tuple[str, int]:
