@@ -100,6 +100,34 @@ async def test_only_declared_methods_are_answered(site: Site) -> None:
             assert set(answer.headers["allow"].split(", ")) == there, path
 
 
+async def test_no_answer_sends_its_reader_elsewhere(site: Site) -> None:
+    """A request in clear is not led to https either: whoever sent it must notice."""
+    async for answer in answers(site):
+        assert answer.status_code not in range(300, 304)
+        assert "location" not in answer.headers
+
+
+async def test_a_logout_lets_the_browser_forget(site: Site) -> None:
+    answer = await site.person("asha").post("/auth/logout")
+    assert (answer.status_code, answer.headers["clear-site-data"]) == (204, '"cache"')
+
+
+def test_no_address_takes_a_secret() -> None:
+    """Addresses are kept: by proxies, histories and logs."""
+    schema = make_web(None).openapi_schema.to_schema()  # type: ignore[arg-type]  # which no request reaches
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", []):
+                assert parameter["in"] in {"path", "query", "header"}
+                secret = re.search(r"token|secret|password|ticket|code|api_?key", parameter["name"], re.IGNORECASE)
+                assert not secret or parameter["name"].endswith("_id") or parameter["in"] == "header", path
+
+
+async def test_a_parameter_that_comes_twice_is_refused(site: Site) -> None:
+    told = problem_of(await site.person("asha").get("/auth/access-log?limit=1&limit=2"))
+    assert "`limit` is there more than once" in told["detail"]
+
+
 # ── whose requests ──
 
 

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from portfolio_scheduler.web.server import listening
-from tests.conftest import Database
-from tests.flows.conftest import Stage
+from tests.web.conftest import Site
 
 HOST = "Host: 127.0.0.1"
 JSON = "Content-Type: application/json"
@@ -16,8 +15,8 @@ LOGIN = b'{"name":"nobody","password":"wrong"}'
 
 
 @pytest.fixture
-async def port(stage: Stage, database: Database) -> AsyncIterator[int]:
-    async with listening(stage.app, "127.0.0.1", 0, None) as address:
+async def port(site: Site) -> AsyncIterator[int]:
+    async with listening(site.place.app, "127.0.0.1", 0, None) as address:
         yield int(address.rsplit(":", 1)[1])
 
 
@@ -28,7 +27,7 @@ async def exchanged(port: int, *lines: str, body: bytes = b"") -> bytes:
     await writer.drain()
     found = b""
     try:
-        while chunk := await asyncio.wait_for(reader.read(65536), 0.7):
+        while chunk := await asyncio.wait_for(reader.read(65536), 0.7 if found else 10):
             found += chunk
     except (TimeoutError, ConnectionResetError):
         pass

@@ -43,6 +43,9 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
         raise InvalidInput(
             f"`{unknown[0][:50]}` is not a parameter of this address; it has {', '.join(sorted(declared)) or 'none'}."
         )
+    names = [name for name, _ in request.query_params.multi_items()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidInput(f"`{twice[0][:50]}` is there more than once; which of the two is meant, nobody knows.")
     if request.method in WITH_BODY and _has_body(request):
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         expected = handler.opt.get("body_type", JSON)
