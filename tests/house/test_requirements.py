@@ -1,4 +1,4 @@
-"""What others wrote comes pinned, by its hash, from the index that the installer is told of, and only what is declared."""
+"""What others wrote comes pinned, by its hash, from the index that the installer is told of, and as declared."""
 
 import re
 import tomllib
