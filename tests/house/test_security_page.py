@@ -1,4 +1,4 @@
-"""docs/security.md says what the source does: its figures, its lives, its sections, and a proxy that is safe to copy."""
+"""docs/security.md says what the source does: its figures and lives; and its proxy is safe to copy."""
 
 import ast
 import asyncio
@@ -63,8 +63,8 @@ def test_the_limits_are_those_of_the_source() -> None:
 def test_the_lives_of_sessions_are_those_of_the_source() -> None:
     told = table("Sessions")
     assert timedelta(minutes=10) == tokens.LIFE
-    assert (sessions.LIFE, sessions.REMEMBERED_LIFE) == (timedelta(hours=12), timedelta(days=30))
-    assert (sessions.ADMIN_IDLE, entry.RECENT) == (timedelta(minutes=30), timedelta(minutes=30))
+    assert (timedelta(hours=12), timedelta(days=30)) == (sessions.LIFE, sessions.REMEMBERED_LIFE)
+    assert (timedelta(minutes=30), timedelta(minutes=30)) == (sessions.ADMIN_IDLE, entry.RECENT)
     assert told["access token"] == "after 10 minutes"
     assert told["session"].startswith("12 hours after the login, 30 days after one with `remember_me`")
     assert told["session of an administrator"].startswith("also after 30 minutes")
@@ -115,11 +115,13 @@ async def test_our_own_connections_speak_tls_1_2_or_newer() -> None:
 
 
 def test_no_password_expires() -> None:
-    """Nothing keeps when a password has to be changed."""
+    """Nothing keeps when a password has to be changed, and nothing asks how old it is."""
     schema = (SOURCE / "db" / "schema.sql").read_text(encoding="utf-8")
     (columns,) = re.findall(r"CREATE TABLE public\.users \((.+?)\n\);", schema, flags=re.DOTALL)
     assert "password_hash" in columns
-    assert not re.search(r"password_(?:expires|until|changed|set)", columns)
+    assert not re.search(r"password_(?:expires|until|valid|age)", columns)
+    compares = re.compile(r"password_changed_at\s*(?:[<>+-]|BETWEEN)")
+    assert [named(file) for file in modules() if compares.search(file.read_text(encoding="utf-8"))] == []
 
 
 def test_lines_go_to_stderr_only() -> None:

@@ -175,6 +175,32 @@ COMMENT ON FUNCTION public.app_user() IS 'whose data this transaction of the API
 
 
 --
+-- Name: count_price_writes(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.count_price_writes() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM written) THEN
+        UPDATE public.price_writes SET writes = writes + 1 WHERE shard = pg_catalog.pg_backend_pid() % 64;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+
+ALTER FUNCTION public.count_price_writes() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION count_price_writes(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.count_price_writes() IS 'after a statement that wrote closing prices';
+
+
+--
 -- Name: enter_as(public.viewer, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -999,15 +1025,15 @@ CREATE TABLE public.account_requests (
     parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
     sealed_credentials bytea,
     status text DEFAULT 'queued'::text NOT NULL,
-    claimed_at timestamp with time zone,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    beat_at timestamp with time zone,
     error_class text,
     reason text,
-    answer jsonb,
     created_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone,
     CONSTRAINT account_requests_check CHECK (((ended_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
     CONSTRAINT account_requests_check1 CHECK (((ended_at IS NULL) OR (sealed_credentials IS NULL))),
-    CONSTRAINT account_requests_kind_check CHECK ((kind = ANY (ARRAY['connect'::text, 'login'::text, 'test'::text, 'token'::text, 'schedules'::text, 'state'::text, 'close'::text]))),
+    CONSTRAINT account_requests_kind_check CHECK ((kind = ANY (ARRAY['connect'::text, 'change'::text, 'test'::text, 'token'::text, 'close'::text]))),
     CONSTRAINT account_requests_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'refused'::text, 'failed'::text, 'withdrawn'::text])))
 );
 
@@ -1031,10 +1057,17 @@ COMMENT ON COLUMN public.account_requests.account_id IS 'of an account to be con
 
 
 --
--- Name: COLUMN account_requests.claimed_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+-- Name: COLUMN account_requests.asked_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON COLUMN public.account_requests.claimed_at IS 'by the database''s own clock, as leases are';
+COMMENT ON COLUMN public.account_requests.asked_at IS 'by the database''s own clock, as leases are: after a minute nobody acts on it any more';
+
+
+--
+-- Name: COLUMN account_requests.beat_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_requests.beat_at IS 'last sign of life of the worker that is at it, by the same clock';
 
 
 --
@@ -1351,6 +1384,7 @@ CREATE TABLE public.sync_batches (
     error_text text,
     reading bytea,
     fingerprint bytea,
+    last_seq bigint,
     CONSTRAINT sync_batches_check CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
     CONSTRAINT sync_batches_standing_check CHECK ((standing = ANY (ARRAY['provisional'::text, 'final'::text, 'late'::text]))),
     CONSTRAINT sync_batches_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'partial'::text, 'failed'::text]))),
@@ -1402,6 +1436,13 @@ COMMENT ON COLUMN public.sync_batches.reading IS 'zlib of JSON: the raw answers 
 --
 
 COMMENT ON COLUMN public.sync_batches.fingerprint IS 'SHA-256 of what the answers to the first questions said: the same again is the same statement';
+
+
+--
+-- Name: COLUMN sync_batches.last_seq; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sync_batches.last_seq IS 'the number of the account''s last fact when this batch ended: all that was known then';
 
 
 --
@@ -2798,6 +2839,25 @@ COMMENT ON TABLE public.price_lines IS 'reference: lines of a price file while i
 
 
 --
+-- Name: price_writes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.price_writes (
+    shard integer NOT NULL,
+    writes bigint DEFAULT 0 NOT NULL
+);
+
+
+ALTER TABLE public.price_writes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE price_writes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.price_writes IS 'reference: how often closing prices were written, in parts; their sum moves with every write';
+
+
+--
 -- Name: procrastinate_events; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3003,7 +3063,8 @@ CREATE TABLE public.socket_tickets (
     digest bytea NOT NULL,
     user_id uuid NOT NULL,
     session_id uuid NOT NULL,
-    expires_at timestamp with time zone NOT NULL
+    expires_at timestamp with time zone NOT NULL,
+    open_until timestamp with time zone NOT NULL
 );
 
 ALTER TABLE ONLY public.socket_tickets FORCE ROW LEVEL SECURITY;
@@ -3016,6 +3077,13 @@ ALTER TABLE public.socket_tickets OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.socket_tickets IS 'people: what opens one WebSocket within half a minute';
+
+
+--
+-- Name: COLUMN socket_tickets.open_until; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.socket_tickets.open_until IS 'when the access token dies that the ticket was bought with, and the socket with it';
 
 
 --
@@ -3371,6 +3439,14 @@ ALTER TABLE ONLY public.portfolio_snapshots
 
 ALTER TABLE ONLY public.position_changes
     ADD CONSTRAINT position_changes_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: price_writes price_writes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.price_writes
+    ADD CONSTRAINT price_writes_pkey PRIMARY KEY (shard);
 
 
 --
@@ -4109,6 +4185,27 @@ ALTER TABLE public.rereadings ENABLE ALWAYS TRIGGER facts_stay_rows;
 CREATE TRIGGER finished_batches_stay BEFORE UPDATE ON public.sync_batches FOR EACH ROW WHEN ((old.status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text]))) EXECUTE FUNCTION public.refuse_change('a finished batch is frozen');
 
 ALTER TABLE public.sync_batches ENABLE ALWAYS TRIGGER finished_batches_stay;
+
+
+--
+-- Name: closing_prices prices_added; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER prices_added AFTER INSERT ON public.closing_prices REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.count_price_writes();
+
+
+--
+-- Name: closing_prices prices_changed; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER prices_changed AFTER UPDATE ON public.closing_prices REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.count_price_writes();
+
+
+--
+-- Name: closing_prices prices_removed; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER prices_removed AFTER DELETE ON public.closing_prices REFERENCING OLD TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.count_price_writes();
 
 
 --
@@ -5217,6 +5314,15 @@ GRANT ALL ON FUNCTION public.app_user() TO portfolio_scheduler_worker;
 
 
 --
+-- Name: FUNCTION count_price_writes(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.count_price_writes() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.count_price_writes() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.count_price_writes() TO portfolio_scheduler_worker;
+
+
+--
 -- Name: FUNCTION enter_as(who public.viewer, at timestamp with time zone); Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -5528,10 +5634,17 @@ GRANT SELECT(status),UPDATE(status) ON TABLE public.account_requests TO portfoli
 
 
 --
--- Name: COLUMN account_requests.claimed_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+-- Name: COLUMN account_requests.asked_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(claimed_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+GRANT SELECT(asked_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.beat_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(beat_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
 
 
 --
@@ -5546,13 +5659,6 @@ GRANT SELECT(error_class) ON TABLE public.account_requests TO portfolio_schedule
 --
 
 GRANT SELECT(reason),UPDATE(reason) ON TABLE public.account_requests TO portfolio_scheduler_api;
-
-
---
--- Name: COLUMN account_requests.answer; Type: ACL; Schema: public; Owner: portfolio_scheduler
---
-
-GRANT SELECT(answer) ON TABLE public.account_requests TO portfolio_scheduler_api;
 
 
 --
@@ -5625,7 +5731,7 @@ GRANT SELECT(broker),INSERT(broker) ON TABLE public.broker_accounts TO portfolio
 -- Name: COLUMN broker_accounts.broker_account_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(broker_account_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(broker_account_id),INSERT(broker_account_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -5639,7 +5745,7 @@ GRANT SELECT(ucc) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 -- Name: COLUMN broker_accounts.label; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(label),INSERT(label),UPDATE(label) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(label),INSERT(label) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -5716,21 +5822,21 @@ GRANT SELECT(resume_at) ON TABLE public.broker_accounts TO portfolio_scheduler_a
 -- Name: COLUMN broker_accounts.credentials_number; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_number),INSERT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.credentials_fingerprint; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_fingerprint),INSERT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.credentials_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_at),INSERT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -6069,6 +6175,14 @@ GRANT SELECT ON TABLE public.position_values TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.price_lines TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.price_lines TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE price_writes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.price_writes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.price_writes TO portfolio_scheduler_api;
 
 
 --
