@@ -7,6 +7,7 @@ import httpx
 import psycopg
 import pytest
 from litestar import get
+from litestar.params import FromPath
 
 from portfolio_scheduler import log
 from portfolio_scheduler.errors import SetupProblem
@@ -23,7 +24,7 @@ ERRORS = {
 
 
 @get("/broken/{which:str}", include_in_schema=False)
-async def fail(which: str) -> None:
+async def fail(which: FromPath[str]) -> None:
     """A route with a bug."""
     raise ERRORS[which]
 

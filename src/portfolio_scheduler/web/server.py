@@ -58,6 +58,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Server": "portfolio-scheduler",  # else Granian puts its own name there
 }
 # Where the installation is reached by https; on the machine's own address it would forbid http to other programs.
 STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
