@@ -34,13 +34,19 @@ from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
 from portfolio_scheduler.web.routes import (
     accounts,
+    admin,
     connecting,
     explorer,
+    factors,
     health,
     history,
     logins,
     me,
+    passwords,
     portfolio,
+    registration,
+    sessions,
+    sharing,
     syncs,
     violations,
 )
@@ -79,7 +85,13 @@ ROUTES = (
     *connecting.ROUTES,
     *syncs.ROUTES,
     *logins.ROUTES,
+    *registration.ROUTES,
     *me.ROUTES,
+    *passwords.ROUTES,
+    *factors.ROUTES,
+    *sessions.ROUTES,
+    *sharing.ROUTES,
+    *admin.ROUTES,
 )
 
 
