@@ -69,6 +69,8 @@ NOT_RUN = {
     "db/idempotency.py": "by primary key",
     "db/accounts.py: rename": "by primary key",
     "db/batches.py: ask": "one row of each account asked for, by the index of open batches",
+    "db/live.py": "by primary key, or the accounts that one user sees",
+    "db/pool.py: notices": "listens",
     "web/asking.py": "by primary key, or the accounts of one user",
     "web/routes/syncs.py": "the accounts of one user, and of each the batches of the last hours",
     "db/corporate_actions.py": "reference tables, written once a day; no account's rows",
