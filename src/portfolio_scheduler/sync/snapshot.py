@@ -95,12 +95,12 @@ async def valued(
     keys |= {trade.isin for trade in compared.trades}
     newest = await prices.newest(tx, keys, trading_on)
     sessions = {on: app.calendar.session(on) for on in {point.priced_on for point in newest.values()}}
-    points = {key: _marked(app, point, sessions[point.priced_on], trading_on) for key, point in newest.items()}
+    points = {key: marked(app, point, sessions[point.priced_on], trading_on) for key, point in newest.items()}
     previous_on = app.calendar.previous(trading_on)
     return value(trading_on, book, points, compared.before, previous_on, compared.trades)
 
 
-def _marked(app: App, point: PricePoint, session: Session | None, trading_on: date) -> PricePoint:
+def marked(app: App, point: PricePoint, session: Session | None, trading_on: date) -> PricePoint:
     """A price read while the exchange was trading is no closing price; while it still is, nobody expects one."""
     if session is None or point.priced_at is None or point.priced_at >= session.closes_at:
         return point
