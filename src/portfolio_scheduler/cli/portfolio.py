@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from portfolio_scheduler.app import App
     from portfolio_scheduler.cli.render import Value
-    from portfolio_scheduler.cli.summary import Summary
     from portfolio_scheduler.db.pool import Tx
     from portfolio_scheduler.db.reads.holdings import HoldingRow
     from portfolio_scheduler.db.reads.positions import PositionRow
     from portfolio_scheduler.db.reads.snapshots import SnapshotRow
+    from portfolio_scheduler.domain.summary import Summary
 
 
 def summary(account: AccountArgument = None, as_of: AsOfOption = None, as_json: JsonOption = False) -> None:
@@ -42,10 +42,10 @@ def summary(account: AccountArgument = None, as_of: AsOfOption = None, as_json: 
 
 
 async def _summaries(app: "App", account: str | None, as_of: datetime | None) -> "list[Summary]":
-    from portfolio_scheduler.cli.summary import summarise
+    from portfolio_scheduler.cli.summary import summaries
 
     accounts, until_on = await chosen_then(app, account, as_of)
-    return [await summarise(app, one, until_on=until_on) for one in accounts]
+    return await summaries(app, accounts, until_on=until_on)
 
 
 def holdings(account: AccountArgument = None, as_of: AsOfOption = None, as_json: JsonOption = False) -> None:
@@ -80,12 +80,13 @@ async def _with_early_prices(
     from msgspec.structs import replace
 
     from portfolio_scheduler.db import prices
-    from portfolio_scheduler.sync.snapshot import marked
+    from portfolio_scheduler.domain.valuation import marked
 
     today = app.calendar.trading_on(app.clock.now())
-    points = await prices.newest(tx, {row.isin for row in found}, until_on or today)
+    newest = await prices.newest(tx, {row.isin for row in found}, until_on or today)
+    points = marked(newest, today, app.calendar.session, app.clock.now())
     return [
-        replace(row, early_at=marked(app, point, app.calendar.session(point.priced_on), today).early_at)
+        replace(row, early_at=point.early_at)
         if (point := points.get(row.isin)) is not None and (point.price, point.priced_on) == (row.price, row.priced_on)
         else row
         for row in found
