@@ -19,7 +19,7 @@ from portfolio_scheduler.sync import run
 from portfolio_scheduler.sync.snapshot import snapshot_of
 from tests.conftest import Database
 from tests.flows.wild_machine import DAYS, Months
-from tests.scale import scaled
+from tests.scale import PROOF, scaled
 
 MONTHS = scaled(200)
 TRIES = 20  # months in which a broken twin must be caught
@@ -109,3 +109,15 @@ def test_a_broken_twin_is_caught(months: Months, twin: str, monkeypatch: pytest.
     monkeypatch.setattr(*TWINS[twin])
     with pytest.raises((AssertionError, KeyError, psycopg.Error)):
         months.go(TRIES, phases=[Phase.generate], derandomize=True, database=None)
+
+
+@pytest.mark.skipif(not PROOF, reason="shrinking takes hundreds of tries")
+def test_what_fails_is_shrunk_to_the_few_steps_it_takes(
+    months: Months, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str, object], None]
+) -> None:
+    """A sale is placed, filled and read: a month of sixty steps comes down to about these."""
+    monkeypatch.setattr(*TWINS["forgets sales"])
+    with pytest.raises(AssertionError):
+        months.go(TRIES, derandomize=True, database=None)
+    tell("a failing month, shrunk", f"{months.steps} steps")
+    assert months.steps <= 10

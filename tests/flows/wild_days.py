@@ -140,15 +140,20 @@ class Month:
 
     # ── time ──
 
-    def wait(self, moments: int) -> None:
-        """Until so many of the day's moments later, or until tomorrow's first."""
+    def wait(self, moments: int, acts: Sequence[Act]) -> None:
+        """Until so many of the day's moments later, or until tomorrow's first; what happens meanwhile happens at the
+        last of them at which the exchange is open."""
         later = [ist(self.on, *hour) for hour in HOURS if ist(self.on, *hour) > self.now]
         if moments == 0:
-            self._at(self.now + A_LITTLE)
+            passed = [self.now + A_LITTLE]
         elif moments <= len(later):
-            self._at(later[moments - 1])
+            passed = later[:moments]
         else:
             self.turn(HOURS[0])
+            passed = [self.now]
+        trading = [at for at in passed if any(s.opens_at <= at < s.closes_at for s in self.model.sessions)]
+        self.books.act(acts, (trading or passed)[-1], trading=bool(trading))
+        self._at(passed[-1])
 
     def turn(self, hour: tuple[int, int]) -> None:
         """Midnight goes by."""
@@ -160,10 +165,6 @@ class Month:
     def _at(self, now: datetime) -> None:
         self.now = self.broker.now = now
         self.stage.clock.set(now)
-
-    def act(self, acts: Sequence[Act]) -> None:
-        trading = any(s.opens_at <= self.now < s.closes_at for s in self.model.sessions)
-        self.books.act(acts, self.now, trading=trading)
 
     # ── readings ──
 
@@ -318,7 +319,9 @@ class Month:
         self._check_lines()
         self._check_days()
         self._check_numbers()
-        await check_fold(self.stage, self.account.id)
+        self.seen["checks"] += 1
+        if self.seen["checks"] % 3 == 0:  # it reads the whole month
+            await check_fold(self.stage, self.account.id)
 
     def _check_orders(self) -> None:
         """Each order once; deltas add up to the most that was filled; the current view has the high-water mark."""

@@ -1,11 +1,11 @@
 """The machine that makes days at random: Hypothesis orders what happens, and shrinks what fails to what it takes.
 
-No day has more than two steps, so that a month is at least half as many days.
+Each step takes time: three of them are at least two days.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -32,23 +32,21 @@ from portfolio_scheduler.vault import Vault
 from tests.conftest import Database, copied
 from tests.crash import points
 from tests.flows.conftest import Stage
-from tests.flows.wild_broker import BOOK, ERRORS, LIES, Lies
+from tests.flows.wild_broker import BOOK, ERRORS, LIES, Act, Lies
 from tests.flows.wild_days import AT_NIGHT, CALENDAR, HOURS, Fuse, Month
 
 DAYS = 30
-STEPS_A_DAY = 2
-STEPS = DAYS * STEPS_A_DAY + 6  # some more, because Hypothesis ends a month early now and then
+STEPS = DAYS * 3 // 2
 # Months with something in them: a Sunday and a Saturday session, an afternoon's, holidays, and one like any other.
 STARTS = (date(2026, 6, 1), date(2026, 1, 19), date(2024, 2, 19), date(2025, 10, 6), date(2026, 3, 23))
 
 
-def _of(*names: str, most: int = 4) -> Any:
-    """Some of these acts, whichever they happen to."""
-    return st.lists(
-        st.tuples(st.sampled_from(names), st.integers(0, 13), st.integers(0, 29)), min_size=1, max_size=most
-    )
-
-
+# The more often a name stands here, the more often it happens; the first is what a failure shrinks to.
+HAPPENS = (
+    *["place"] * 4, *["fill"] * 6, *["complete"] * 2, "move", "amend", *["cancel"] * 2,
+    "transfer out", "pledge", "receive", "pay",
+)  # fmt: skip
+ACTS = st.lists(st.tuples(st.sampled_from(HAPPENS), st.integers(0, 13), st.integers(0, 29)), max_size=8)
 AFTER = st.integers(0, len(HOURS) - 1)  # moments of the day; 0: a little later
 TOLD = st.sets(st.sampled_from(LIES), max_size=2).map(frozenset)
 FAILING = st.dictionaries(st.sampled_from((*BOOK, "fills", "prices")), st.sampled_from(ERRORS), max_size=1)
@@ -61,12 +59,16 @@ POINTS = [point for point in points.failpoints() if point not in ELSEWHERE]
 WHERE = st.sampled_from(POINTS) | st.integers(0, 16)  # a point, or so many looks at the clock
 
 
+Acts = Sequence[Act]
+
+
 class Machine(RuleBasedStateMachine):
     """What can happen, in any order."""
 
     def __init__(self, months: "Months") -> None:
         super().__init__()
         self._months = months
+        months.steps = 0
         self._ends = AsyncExitStack()
         self._month: Month | None = None
         self._failed = False
@@ -87,85 +89,67 @@ class Machine(RuleBasedStateMachine):
         failpoints.arm(fuse.reach)
         self._run(self.month.begin())
 
-    # ── at the broker ──
+    @rule(after=AFTER, acts=ACTS)
+    def nobody_looks(self, after: int, acts: Acts) -> None:
+        self._passes(after, acts)
 
-    @rule(after=AFTER, acts=_of("place"))
-    def orders_are_placed(self, after: int, acts: Any) -> None:
-        self._passes(after)
-        self.month.act(acts)
+    @rule(after=AFTER, acts=ACTS, lies=LIED)
+    def the_account_is_read(self, after: int, acts: Acts, lies: Lies) -> None:
+        self._passes(after, acts)
+        self._does(self.month.read(lies))
 
-    @rule(after=AFTER, acts=_of("fill", "fill", "fill", "complete"))
-    def orders_are_filled(self, after: int, acts: Any) -> None:
-        self._passes(after)
-        self.month.act(acts)
+    @rule(after=AFTER, acts=ACTS)
+    def the_account_is_read_twice(self, after: int, acts: Acts) -> None:
+        self._passes(after, acts)
+        self._does(self.month.read_twice())
 
-    @rule(after=AFTER, acts=_of("move", "amend", "cancel"))
-    def orders_are_amended_or_cancelled(self, after: int, acts: Any) -> None:
-        self._passes(after)
-        self.month.act(acts)
+    @rule(after=AFTER, acts=ACTS)
+    def two_read_at_once(self, after: int, acts: Acts) -> None:
+        self._passes(after, acts)
+        self._does(self.month.read_two_at_once())
 
-    @rule(after=AFTER, acts=_of("place", "fill", "fill", "amend", "cancel", "move", "complete", most=9))
-    def a_busy_hour(self, after: int, acts: Any) -> None:
-        self._passes(after)
-        self.month.act(acts)
+    @rule(after=AFTER, acts=ACTS, lies=LIED)
+    def the_service_ticks(self, after: int, acts: Acts, lies: Lies) -> None:
+        self._passes(after, acts)
+        self._does(self.month.tick(lies))
 
-    @rule(after=AFTER, acts=_of("transfer out", "pledge", "receive", "pay", most=2))
-    def holdings_move(self, after: int, acts: Any) -> None:
-        self._passes(after)
-        self.month.act(acts)
-
-    # ── in the product ──
-
-    @rule(after=AFTER, lies=LIED)
-    def the_account_is_read(self, after: int, lies: Lies) -> None:
-        self._does(after, lambda month: month.read(lies))
-
-    @rule(after=AFTER)
-    def the_account_is_read_twice(self, after: int) -> None:
-        self._does(after, Month.read_twice)
-
-    @rule(after=AFTER)
-    def two_read_at_once(self, after: int) -> None:
-        self._does(after, Month.read_two_at_once)
-
-    @rule(after=AFTER, lies=LIED)
-    def the_service_ticks(self, after: int, lies: Lies) -> None:
-        self._does(after, lambda month: month.tick(lies))
-
-    @rule(after=AFTER, where=WHERE, kills=st.booleans())
-    def a_worker_crashes(self, after: int, where: str | int, kills: bool) -> None:
-        self._does(after, lambda month: month.crash(where, kills=kills))
+    @rule(after=AFTER, acts=ACTS, where=WHERE, kills=st.booleans())
+    def a_worker_crashes(self, after: int, acts: Acts, where: str | int, kills: bool) -> None:
+        self._passes(after, acts)
+        self._does(self.month.crash(where, kills=kills))
 
     @rule(lies=LIED_AT_NIGHT)
     def a_late_pass_comes_after_midnight(self, lies: Lies) -> None:
-        self._steps = 0
-        self.month.turn(AT_NIGHT)
-        self._does(0, lambda month: month.read(lies))
+        self._turns(AT_NIGHT)
+        self._does(self.month.read(lies))
 
-    @rule(after=AFTER, minutes=st.sampled_from((1, 3, 8, 40)))
-    def the_clock_is_set_back(self, after: int, minutes: int) -> None:
-        self._does(after, lambda month: month.read_with_a_slow_clock(timedelta(minutes=minutes)))
+    @rule(after=AFTER, acts=ACTS, minutes=st.sampled_from((1, 3, 8, 40)))
+    def the_clock_is_set_back(self, after: int, acts: Acts, minutes: int) -> None:
+        self._passes(after, acts)
+        self._does(self.month.read_with_a_slow_clock(timedelta(minutes=minutes)))
 
     @rule()
     def the_owner_pauses_or_resumes(self) -> None:
-        self._does(0, Month.pause_or_resume)
+        self._passes(0)
+        self._does(self.month.pause_or_resume())
 
     @precondition(lambda self: self._is_new)
     @rule(days=st.integers(0, 10))
     def a_replay(self, days: int) -> None:
-        self._does(0, lambda month: month.replay(days))
+        self._passes(0)
+        self._does(self.month.replay(days))
         self._is_new = False
 
     @precondition(lambda self: self._is_new)
     @rule()
     def a_rebuild(self) -> None:
-        self._does(0, Month.rebuild)
+        self._passes(0)
+        self._does(self.month.rebuild())
         self._is_new = False
 
     @rule()
     def the_next_day(self) -> None:
-        self._steps = 0
-        self.month.turn(HOURS[0])
+        self._turns(HOURS[0])
 
     # ── what holds after each step, and at the end ──
 
@@ -183,18 +167,23 @@ class Machine(RuleBasedStateMachine):
         finally:
             self._months.run(self._ends.aclose())
 
-    def _passes(self, after: int) -> None:
-        """Time goes on before something happens."""
+    def _passes(self, after: int, acts: Acts = ()) -> None:
+        """Time goes on, and at the broker something happens meanwhile. Days of one step and of two take turns."""
+        self._months.steps += 1
         on = self.month.on
-        if self._steps == STEPS_A_DAY:
+        if self._steps > on.toordinal() % 2:
             self.month.turn(HOURS[0])
-        self.month.wait(after)
+        self.month.wait(after, acts)
         self._steps = self._steps + 1 if self.month.on == on else 1
 
-    def _does(self, after: int, what: Callable[[Month], Any]) -> None:
-        self._passes(after)
+    def _turns(self, hour: tuple[int, int]) -> None:
+        self._months.steps += 1
+        self._steps = 1
+        self.month.turn(hour)
+
+    def _does(self, what: Any) -> None:
         self._touched = self._is_new = True
-        self._run(what(self.month))
+        self._run(what)
 
     def _run(self, what: Any) -> Any:
         try:
@@ -210,6 +199,7 @@ class Months:
     def __init__(self, runner: asyncio.Runner, template: Database, admin: "psycopg.Connection[Any]") -> None:
         self.run = runner.run
         self.seen = Counter[str]()
+        self.steps = 0  # of the newest month
         self._template = template
         self._admin = admin
         self._simulator = Simulator(SimulatorOptions(accounts=1))  # not asked: the months have a broker of their own
@@ -232,10 +222,10 @@ class Months:
                     yield Stage(app, self._simulator, clock), looks
 
     def go(self, count: int, **more: Any) -> None:
-        """So many months, or a failure that is shrunk."""
+        """So many months at least, or a failure that is shrunk. Some end early, so there are more."""
         settings = hypothesis.settings(
-            max_examples=count,
-            stateful_step_count=STEPS,
+            max_examples=count + count // 4,
+            stateful_step_count=STEPS + 1,
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
             **more,
