@@ -6,6 +6,7 @@
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -20,9 +21,11 @@ import structlog
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from portfolio_scheduler.db import embedded, roles
+from portfolio_scheduler.app import open_keys
+from portfolio_scheduler.clock import Clock
+from portfolio_scheduler.db import embedded, installs, roles
 from portfolio_scheduler.db.migrate import migrate
-from portfolio_scheduler.db.pool import Pool, make_pool, opened
+from portfolio_scheduler.db.pool import Pool, make_pool, opened, transaction
 from portfolio_scheduler.settings import Settings
 from tests.scale import PROOF
 
@@ -77,6 +80,14 @@ def settings_in(folder: Path) -> Settings:
     return Settings(data=folder / "data", keys=folder / "keys")
 
 
+async def keys_of(settings: Settings, pool: Pool, clock: Clock) -> dict[str, Any]:
+    """The sealer and the vault of an `App` on this database."""
+    async with transaction(pool) as tx:
+        install_id = await installs.install_id(tx)
+    sealer, vault = open_keys(settings, install_id, clock)
+    return {"sealer": sealer, "vault": vault}
+
+
 @pytest.fixture(autouse=True)
 def plain_logs() -> Iterator[None]:
     """What a test sets up of logging, such as a stream of its own, ends with it."""
@@ -108,6 +119,30 @@ def folder() -> Iterator[Path]:
     made = open_folder()
     yield made
     shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Path]:
+    """A folder with a migrated embedded database at rest, as one installed before has it."""
+    made = open_folder()
+    with embedded.running(settings_in(made)) as owner:
+        migrate(owner, settings_in(made))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def installed_folder(prepared: Path) -> Iterator[Path]:
+    """The same, in a folder of the test's own."""
+    made = open_folder()
+    copy_installed(prepared, made)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def copy_installed(prepared: Path, to: Path) -> None:
+    """With the owners of the files, which Python's own copying would not keep."""
+    subprocess.run(["cp", "-a", f"{prepared}/.", str(to)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 from msgspec import Struct
 
+from portfolio_scheduler import keyring
 from portfolio_scheduler.brokers.broker import Broker
 from portfolio_scheduler.clock import Clock, SystemClock
-from portfolio_scheduler.db import market_days, roles
-from portfolio_scheduler.db.pool import Pool, make_pool, opened, transaction
+from portfolio_scheduler.db import installs, market_days, roles
+from portfolio_scheduler.db.pool import WAIT_SECONDS, Pool, make_pool, opened, transaction
 from portfolio_scheduler.db.revisions import is_current
 from portfolio_scheduler.db.server import check, database
 from portfolio_scheduler.errors import SetupProblem
 from portfolio_scheduler.market.calendar import Calendar, make_calendar
+from portfolio_scheduler.sealing import Sealer
 from portfolio_scheduler.settings import Settings
 from portfolio_scheduler.vault import Vault
 
@@ -25,8 +28,10 @@ class App(Struct, frozen=True, kw_only=True):
     settings: Settings
     pool: Pool  # as the worker role
     conninfo: str  # of the worker role
+    api_conninfo: str  # of the API's role
     clock: Clock
     calendar: Calendar
+    sealer: Sealer  # all that the web may use of the two
     vault: Vault
     brokers: Mapping[str, Broker]
 
@@ -54,9 +59,26 @@ class Brokers(Mapping[str, Broker]):
         return len(NAMES)
 
 
+def open_keys(settings: Settings, install_id: UUID, clock: Clock, *, opens: bool = True) -> tuple[Sealer, Vault]:
+    """What seals and what opens: two objects, of which the web gets the first. Unsafe keys are a `SetupProblem`."""
+    if opens:
+        vault = Vault.open_keys(settings, install_id, clock.now())
+        return Sealer.open_keys(settings, install_id), vault
+    if settings.database_url is None:  # everything runs on this machine, whichever process comes first
+        keyring.make_if_new(settings, clock.now())
+    sealer = Sealer.open_keys(settings, install_id)
+    return sealer, Vault.without_keys(install_id, sealer)
+
+
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[App]:
-    """The product, ready to work. The embedded database is migrated by itself, any other only on request."""
+async def running(
+    settings: Settings, clock: Clock | None = None, *, opens: bool = True, wait_seconds: float = WAIT_SECONDS
+) -> AsyncIterator[App]:
+    """The product, ready to work. The embedded database is migrated by itself, any other only on request.
+
+    A process that never opens a secret (`opens` false) needs the public key file only and does not look for another.
+    """
+    clock = clock or SystemClock()
     with database(settings) as owner:
         if settings.database_url:
             check(owner)
@@ -67,15 +89,19 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
 
             migrate(owner, settings)
         conninfo = roles.conninfo(owner, settings, "worker")
-        async with opened(make_pool(conninfo, "worker")) as pool:
+        async with opened(make_pool(conninfo, "worker", wait_seconds=wait_seconds)) as pool:
             async with transaction(pool) as tx:
                 overrides = await market_days.listed(tx)
+                install_id = await installs.install_id(tx)
+            sealer, vault = open_keys(settings, install_id, clock, opens=opens)
             yield App(
                 settings=settings,
                 pool=pool,
                 conninfo=conninfo,
-                clock=clock or SystemClock(),
+                api_conninfo=roles.conninfo(owner, settings, "api"),
+                clock=clock,
                 calendar=make_calendar(overrides),
-                vault=Vault.open_keys(settings),
+                sealer=sealer,
+                vault=vault,
                 brokers=Brokers(settings),
             )

@@ -32,8 +32,52 @@ class InvalidInput(PortfolioSchedulerError):
     exit_code = 2
 
 
+class Unprocessable(InvalidInput):
+    """The input is well formed, and yet cannot be taken."""
+
+
 class NotAllowed(PortfolioSchedulerError):
     """You may not do that."""
+
+
+class LoginRequired(NotAllowed):
+    """Log in first: there was no valid token."""
+
+
+class SecondFactorRequired(LoginRequired):
+    """The password is right; a code of the second factor is needed as well."""
+
+
+class SecondFactorMissing(NotAllowed):
+    """This login has no second factor."""
+
+
+class RecentLoginRequired(NotAllowed):
+    """Give your password again: POST /auth/reauthenticate."""
+
+
+class TooMany(PortfolioSchedulerError):
+    """Too many tries; wait."""
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NoWorker(PortfolioSchedulerError):
+    """No worker took this up in time, so nothing was changed or kept. Start one, or try again."""
+
+
+class QueueFull(PortfolioSchedulerError):
+    """Too much waits for the workers already; nothing was changed or kept. Try again in a minute."""
+
+
+class TokenRefused(LoginRequired):
+    """This token is not valid here: expired, altered, or of another kind. Log in again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()  # the sender learns the same whatever was wrong
+        self.reason = reason  # for the log; holds nothing of the token
 
 
 class SetupProblem(PortfolioSchedulerError):

@@ -1,252 +1,227 @@
-"""Seals the secrets of broker accounts, so that a copy of the database is worthless without the key file.
+"""Opens sealed secrets: the only place that holds private keys. Workers have a vault, the web has a sealer only.
 
-Each sealed value has a data key of its own, used once, which is wrapped by the key in the key file (AES-256-GCM for
-both). What a value is for is bound into it: a sealed value moved to another account or purpose does not open.
-The first byte of a sealed value names its scheme, so that others can live beside this one.
+Values of scheme 1, sealed with the one key of `vault.key` by earlier versions, open as well; nothing new is sealed so.
+The first byte of a sealed value names its scheme, the next eight the key it is sealed to.
 """
 
-import base64
-import binascii
-import hashlib
 import hmac
-import os
-import secrets
-import stat
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from uuid import UUID
 
-import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from portfolio_scheduler.errors import InvalidInput, SecretUnreadable, SetupProblem
+from portfolio_scheduler import keyring
+from portfolio_scheduler.errors import SecretUnreadable
+from portfolio_scheduler.key_files import KEY_BYTES, Watched
+from portfolio_scheduler.keyring import KEY_ID_BYTES, OLD_FILE, OPENING_FILE, OpeningRing, State
+from portfolio_scheduler.sealing import (
+    COMMITMENT_BYTES,
+    HEAD_BYTES,
+    HPKE,
+    NONCE_BYTES,
+    SCHEME,
+    TAG_BYTES,
+    Cell,
+    Head,
+    Sealer,
+    body_context,
+    checked_cell,
+    commitment,
+    decrypted,
+    wrapped,
+)
 from portfolio_scheduler.settings import Settings
 
-CREDENTIALS = "credentials"
-TOKEN = "token"
-PURPOSES = frozenset({CREDENTIALS, TOKEN})
-
-KEY_FILE = "vault.key"
-KEY_FILE_LIMIT = 4096  # bytes; a key file has about a hundred
-RESTORE = "Restore it from your copy; if there is none, move it away and enter the credentials of every account again."
-
 # Scheme 1: scheme, key id, commitment, nonce and wrapped data key, nonce and sealed secret.
-SCHEME = 1
-KEY_BYTES = 32
-KEY_ID_BYTES = 8
-NONCE_BYTES = 12
-TAG_BYTES = 16
-COMMITMENT_BYTES = 32
-WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
-HEAD_BYTES = 1 + KEY_ID_BYTES + COMMITMENT_BYTES + WRAPPED_BYTES
+OLD_SCHEME = 1
+OLD_WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
+OLD_HEAD_BYTES = 1 + KEY_ID_BYTES + COMMITMENT_BYTES + OLD_WRAPPED_BYTES
+LEAST_BYTES = {OLD_SCHEME: OLD_HEAD_BYTES + NONCE_BYTES + TAG_BYTES, SCHEME: HEAD_BYTES + NONCE_BYTES + TAG_BYTES}
 
 
-class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the key file holds. The id follows from the key, so a damaged file is found when it is read."""
-
-    version: int
-    key_id: str
-    key: str
+class Secret(bytes):
+    """An opened secret. Printing it shows nothing."""
 
     def __repr__(self) -> str:
-        return "_KeyFile(•••)"
+        return "Secret(•••)"
+
+    __str__ = __repr__
+
+
+class Keys:
+    """The private keys in use, by their id; and the public ring that belongs to them."""
+
+    __slots__ = ("private", "ring")
+
+    def __init__(self, ring: OpeningRing) -> None:
+        self.ring = ring.published()
+        self.private: Mapping[bytes, X25519PrivateKey] = {
+            bytes.fromhex(key.id): X25519PrivateKey.from_private_bytes(key.private)
+            for key in ring.keys
+            if key.state is not State.RETIRED
+        }
+
+    def __repr__(self) -> str:
+        return "Keys(•••)"
 
 
 class Vault:
-    """Seals and opens secrets with one key. Its repr shows nothing."""
+    """Opens what was sealed for a row of this installation, and seals what a worker has to keep. Shows nothing."""
 
-    __slots__ = ("_key", "_key_id")
+    __slots__ = ("_install_id", "_keys", "_old_key", "_sealer")
 
-    def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise SetupProblem(f"A vault key of {len(key)} bytes was found; it must have {KEY_BYTES}.")
-        self._key = key
-        self._key_id = _key_id(key)
+    def __init__(
+        self, install_id: UUID, keys: Callable[[], Keys | None], old_key: Callable[[], bytes | None], sealer: Sealer
+    ) -> None:
+        self._install_id = install_id
+        self._keys = keys
+        self._old_key = old_key
+        self._sealer = sealer
 
     @classmethod
-    def open_keys(cls, settings: Settings) -> "Vault":
-        """The vault of this installation; its key file is made on first use. Otherwise `SetupProblem`."""
-        _check_place(settings)
-        path = settings.keys / KEY_FILE
-        _make_folder(settings.keys)
-        if not path.exists():
-            _make_key_file(path)
-        return cls(_read_key_file(path))
+    def open_keys(cls, settings: Settings, install_id: UUID, now: datetime) -> "Vault":
+        """The vault of this installation; its key files are made on first use. Otherwise `SetupProblem`."""
+        keyring.opened_ring(settings, now)
+        keys = Watched(settings.keys / OPENING_FILE, lambda: Keys(keyring.read_opening(settings)))
+        old_key = Watched(settings.keys / OLD_FILE, lambda: keyring.read_old_key(settings))
+        return cls(install_id, keys, old_key, Sealer(install_id, lambda: keys().ring))
 
-    def seal(self, account_id: UUID, purpose: str, secret: bytes) -> bytes:
-        """Encrypt a secret of an account. The same secret never gives the same bytes twice."""
-        context = _context(account_id, purpose, self._key_id)
-        data_key = secrets.token_bytes(KEY_BYTES)
-        return b"".join(
-            (
-                bytes([SCHEME]),
-                self._key_id,
-                _commitment(data_key, context),
-                _encrypt(self._key, data_key, b"wrap" + context),
-                _encrypt(data_key, secret, b"seal" + context),
-            )
-        )
+    @classmethod
+    def without_keys(cls, install_id: UUID, sealer: Sealer) -> "Vault":
+        """What a process has in place of a vault that must not open anything."""
+        return cls(install_id, lambda: None, lambda: None, sealer)
 
-    def open(self, account_id: UUID, purpose: str, sealed: bytes) -> bytes:
-        """Decrypt what `seal` made for this account and purpose; anything else is `SecretUnreadable`."""
-        if not sealed or sealed[0] != SCHEME:
-            found = f"scheme {sealed[0]}" if sealed else "nothing"
+    def seal(
+        self, account_id: UUID, purpose: str, secret: bytes, row_id: UUID | None = None, *, version: int = 1
+    ) -> bytes:
+        """As `Sealer.seal`."""
+        return self._sealer.seal(account_id, purpose, secret, row_id, version=version)
+
+    def open(
+        self,
+        account_id: UUID,
+        purpose: str,
+        sealed: bytes,
+        row_id: UUID | None = None,
+        *,
+        version: int | None = None,
+    ) -> bytes:
+        """Decrypt what was sealed for this account, purpose and row; anything else is `SecretUnreadable`.
+
+        Where the row says which version of its secret it keeps, an older one put back in its place is refused.
+        """
+        cell = checked_cell(self._install_id, purpose, account_id, row_id)
+        _check_shape(cell, sealed)
+        if sealed[0] == OLD_SCHEME:
+            return Secret(self._open_old(cell, sealed))
+        head = Head.of(sealed)
+        if version is not None and head.version != version:
             raise SecretUnreadable(
-                f"The sealed {purpose} of account {account_id} has {found}, but this version opens scheme {SCHEME} "
-                "only. Upgrade, or enter the credentials again."
+                f"The sealed {purpose} of account {account_id} is number {head.version} of its kind, but number "
+                f"{version} was kept last: somebody put an older one back. Enter the credentials again, and find out "
+                "who wrote to the database."
             )
-        if len(sealed) < HEAD_BYTES + NONCE_BYTES + TAG_BYTES:
-            raise _altered(account_id, purpose)
-        key_id, rest = sealed[1 : 1 + KEY_ID_BYTES], sealed[1 + KEY_ID_BYTES :]
-        if key_id != self._key_id:
-            raise SecretUnreadable(
-                f"The {purpose} of account {account_id} was sealed with key {key_id.hex()}, but {KEY_FILE} holds key "
-                f"{self._key_id.hex()}. Restore the old key file; if it is lost, enter the credentials again."
-            )
-        context = _context(account_id, purpose, key_id)
-        commitment, rest = rest[:COMMITMENT_BYTES], rest[COMMITMENT_BYTES:]
-        wrapped, body = rest[:WRAPPED_BYTES], rest[WRAPPED_BYTES:]
+        data_key = self._data_key(cell, head)
         try:
-            data_key = _decrypt(self._key, wrapped, b"wrap" + context)
-            # AES-GCM does not commit to its key: without this, one sealed value could open under two keys.
-            if not hmac.compare_digest(commitment, _commitment(data_key, context)):
-                raise _altered(account_id, purpose)
-            return _decrypt(data_key, body, b"seal" + context)
+            return Secret(decrypted(data_key, sealed[HEAD_BYTES:], body_context(cell, head)))
         except InvalidTag as e:
-            raise _altered(account_id, purpose) from e
+            raise _altered(cell) from e
+
+    def rewrap(self, account_id: UUID, purpose: str, sealed: bytes, row_id: UUID | None = None) -> bytes:
+        """The same secret, its data key wrapped to the active key. What is sealed already so comes back as it is."""
+        keys = self._known_keys()
+        cell = checked_cell(self._install_id, purpose, account_id, row_id)
+        _check_shape(cell, sealed)
+        if sealed[0] == OLD_SCHEME:  # has no data key that could be kept: all of it was bound to its scheme
+            return self.seal(account_id, purpose, self._open_old(cell, sealed), row_id)
+        head = Head.of(sealed)
+        if head.key_id == bytes.fromhex(keys.ring.active.id):
+            return sealed
+        data_key = self._data_key(cell, head)
+        again = wrapped(cell, keys.ring, data_key, head.data_key_id, head.version)
+        return again.written() + sealed[HEAD_BYTES:]
+
+    @property
+    def active_key_id(self) -> str:
+        return self._known_keys().ring.active.id
+
+    def _known_keys(self) -> Keys:
+        keys = self._keys()
+        if keys is None:
+            raise SecretUnreadable(
+                "This process has no private keys: it was started to seal only, without a worker. Open secrets where a "
+                "worker runs."
+            )
+        return keys
+
+    def _data_key(self, cell: Cell, head: Head) -> bytes:
+        private = self._known_keys().private.get(head.key_id)
+        if private is None:
+            raise SecretUnreadable(
+                f"The {cell.purpose} of account {cell.account_id} was sealed to key {head.key_id.hex()}, which "
+                f"{OPENING_FILE} does not hold or has retired. Restore the file that holds it; if it is lost, enter "
+                "the credentials again."
+            )
+        context = cell.context(head.key_id, head.data_key_id, head.version)
+        try:
+            data_key = HPKE.decrypt(head.wrapped, private, b"wrap" + context)
+        except (InvalidTag, ValueError) as e:
+            raise _altered(cell) from e
+        # AES-GCM does not commit to its key: without this, one sealed value could open under two keys.
+        if not hmac.compare_digest(head.commitment, commitment(data_key, context)):
+            raise _altered(cell)
+        return data_key
+
+    def _open_old(self, cell: Cell, sealed: bytes) -> bytes:
+        """A value of scheme 1. It knows no rows: only an account's own may hold one."""
+        key_id, rest = sealed[1 : 1 + KEY_ID_BYTES], sealed[1 + KEY_ID_BYTES :]
+        key = self._old_key()
+        if key is None or keyring.old_key_id(key) != key_id.hex():
+            found = f"{OLD_FILE} holds another" if key is not None else f"there is no {OLD_FILE}"
+            raise SecretUnreadable(
+                f"The {cell.purpose} of account {cell.account_id} was sealed with key {key_id.hex()}, but {found}. "
+                "Restore the old key file; if it is lost, enter the credentials again."
+            )
+        if cell.row_id != cell.account_id:
+            raise _altered(cell)
+        context = _old_context(cell, key_id)
+        expected, rest = rest[:COMMITMENT_BYTES], rest[COMMITMENT_BYTES:]
+        try:
+            data_key = decrypted(key, rest[:OLD_WRAPPED_BYTES], b"wrap" + context)
+            if not hmac.compare_digest(expected, commitment(data_key, context)):
+                raise _altered(cell)
+            return decrypted(data_key, rest[OLD_WRAPPED_BYTES:], b"seal" + context)
+        except InvalidTag as e:
+            raise _altered(cell) from e
 
     def __repr__(self) -> str:
         return "Vault(•••)"
 
     def __reduce__(self) -> str:
-        raise TypeError("a vault is not pickled: its key would leave the process")
+        raise TypeError("a vault is not pickled: its keys would leave the process")
 
 
-def _altered(account_id: UUID, purpose: str) -> SecretUnreadable:
-    return SecretUnreadable(
-        f"The sealed {purpose} of account {account_id} cannot be opened: altered, cut short, or sealed for another "
-        "account or purpose. Enter the credentials again, and find out who wrote to the database."
-    )
-
-
-def _context(account_id: UUID, purpose: str, key_id: bytes) -> bytes:
-    """What a sealed value is bound to. Each part carries its length, so that no two tuples give the same bytes."""
-    if purpose not in PURPOSES:
-        raise InvalidInput(
-            f"{purpose!r} is not a purpose of a secret; it must be one of {', '.join(sorted(PURPOSES))}."
-        )
-    parts = (b"portfolio-scheduler vault", bytes([SCHEME]), purpose.encode(), account_id.bytes, key_id)
+def _old_context(cell: Cell, key_id: bytes) -> bytes:
+    parts = (b"portfolio-scheduler vault", bytes([OLD_SCHEME]), cell.purpose.encode(), cell.account_id.bytes, key_id)
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
-def _commitment(data_key: bytes, context: bytes) -> bytes:
-    return hmac.digest(_derived(data_key, b"commit"), context, "sha256")
+def _check_shape(cell: Cell, sealed: bytes) -> None:
+    scheme = sealed[0] if sealed else None
+    if scheme not in LEAST_BYTES:
+        found = "nothing" if scheme is None else f"scheme {scheme}"
+        raise SecretUnreadable(
+            f"The sealed {cell.purpose} of account {cell.account_id} has {found}, but this version opens schemes "
+            f"{OLD_SCHEME} and {SCHEME} only. Upgrade, or enter the credentials again."
+        )
+    if len(sealed) < LEAST_BYTES[scheme]:
+        raise _altered(cell)
 
 
-def _derived(key: bytes, purpose: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"portfolio-scheduler vault " + purpose).derive(
-        key
+def _altered(cell: Cell) -> SecretUnreadable:
+    return SecretUnreadable(
+        f"The sealed {cell.purpose} of account {cell.account_id} cannot be opened: altered, cut short, or sealed for "
+        "another account, row or purpose. Enter the credentials again, and find out who wrote to the database."
     )
-
-
-def _key_id(key: bytes) -> bytes:
-    return hashlib.sha256(_derived(key, b"key id")).digest()[:KEY_ID_BYTES]
-
-
-def _encrypt(key: bytes, plain: bytes, bound_to: bytes) -> bytes:
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plain, bound_to)
-
-
-def _decrypt(key: bytes, sealed: bytes, bound_to: bytes) -> bytes:
-    return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to)
-
-
-def _check_place(settings: Settings) -> None:
-    """The key must not travel with a copy of the data folder, by whatever links the two are reached."""
-    keys, data = settings.keys.resolve(), settings.data.resolve()
-    if keys == data or data in keys.parents:
-        raise SetupProblem(
-            f"The key folder {settings.keys} lies inside the data folder {settings.data}, so a copy of the data would "
-            "carry its key. Set PORTFOLIO_SCHEDULER_KEYS to a folder outside it."
-        )
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = stat.S_IMODE(folder.stat().st_mode)
-    except OSError as e:
-        raise SetupProblem(
-            f"The key folder {folder} cannot be made: {e.strerror}. Set PORTFOLIO_SCHEDULER_KEYS to a folder of yours."
-        ) from e
-    # Readable is allowed, because the file guards itself; who may write here may put a key of theirs in its place.
-    if mode & 0o022:
-        raise SetupProblem(f"Others may write to the key folder {folder} (mode {mode:04o}). Run: chmod 700 '{folder}'")
-
-
-def _make_key_file(path: Path) -> None:
-    """Write a new key so that of several processes exactly one wins, and none ever sees half a file."""
-    key = secrets.token_bytes(KEY_BYTES)
-    made = _KeyFile(version=1, key_id=_key_id(key).hex(), key=base64.b64encode(key).decode())
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        try:
-            os.write(handle, msgspec.json.encode(made) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        try:
-            os.link(draft, path)  # fails when the file exists, where a rename would replace it
-        except FileExistsError:
-            return
-        finally:
-            draft.unlink()
-        _sync_folder(path.parent)
-    except OSError as e:
-        raise SetupProblem(
-            f"The key file {path} cannot be written: {e.strerror}. Set PORTFOLIO_SCHEDULER_KEYS to a folder of yours."
-        ) from e
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name last: a key lost in a power cut would lose every secret sealed with it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _read_key_file(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
-                raise SetupProblem(
-                    f"Others than its owner may use the key file {path} (mode {mode:04o}, expected 0400). "
-                    f"Run: chmod 400 '{path}'"
-                )
-            return _key_in(file.read(KEY_FILE_LIMIT), path)
-    except OSError as e:
-        raise SetupProblem(f"The key file {path} cannot be read: {e.strerror}. {RESTORE}") from e
-
-
-def _key_in(content: bytes, path: Path) -> bytes:
-    try:
-        held = msgspec.json.decode(content, type=_KeyFile)
-        key = base64.b64decode(held.key, validate=True)
-    except (msgspec.DecodeError, binascii.Error, ValueError) as e:
-        raise SetupProblem(f"The key file {path} is damaged: it does not hold a key. {RESTORE}") from e
-    if held.version != 1:
-        raise SetupProblem(
-            f"The key file {path} has version {held.version}, but this program reads version 1. Upgrade."
-        )
-    if len(key) != KEY_BYTES:
-        raise SetupProblem(f"The key in {path} has {len(key)} bytes; it must have {KEY_BYTES}. {RESTORE}")
-    if held.key_id != _key_id(key).hex():
-        raise SetupProblem(f"The key file {path} is damaged: its key does not fit its id. {RESTORE}")
-    return key

@@ -12,6 +12,7 @@ from msgspec import structs
 from portfolio_scheduler.brokers.groww.parse import PRICE_LIMIT, QUANTITY_LIMIT, parse
 from portfolio_scheduler.domain.money import LIMIT, MAX_PLACES
 from portfolio_scheduler.domain.records import Outcome, SectionResult
+from tests.scale import scaled
 
 from .conftest import TODAY
 from .scripted import a_holding, a_position, a_trade, an_order
@@ -95,7 +96,7 @@ def check_bounds(record: Any) -> None:
             assert len(value) <= 4000
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=scaled(1000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_parse_raises_nothing_and_keeps_its_bounds(data: st.DataObject) -> None:
     calls = data.draw(st.lists(st.sampled_from(sorted(CALLS)), min_size=1, max_size=3))

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from portfolio_scheduler.bench import statements
 from portfolio_scheduler.bench.figures import Scale, at_least, at_most, figure, ratios, significant
+from portfolio_scheduler.bench.host import host
 from portfolio_scheduler.bench.run import MEASURES
-from portfolio_scheduler.bench.stage import host
 from portfolio_scheduler.cli.main import app
 from portfolio_scheduler.domain.changes import Moment, OrderChange, OrderSeen, State, fold
 from portfolio_scheduler.domain.diff import diff
@@ -33,6 +33,7 @@ AIMED_AT = {
     "warm-start": 1,
     "as-of": 1,
     "rebuild": 0,
+    "rewrap": 0,
 }
 
 

@@ -5,8 +5,10 @@ import pty
 import subprocess
 import sys
 
+import psycopg
 import pytest
 
+from portfolio_scheduler.clock import ist
 from portfolio_scheduler.simulator.faults import Fault
 from tests.cli.conftest import DAY, NEXT_DAY, Terminal
 from tests.cli.test_processes import begin, environment, until
@@ -107,13 +109,15 @@ def test_at_a_terminal_removing_asks(traded: Terminal, word: str, state: str) ->
 def test_a_sync_that_runs_while_its_account_is_removed_writes_nothing_more(terminal: Terminal) -> None:
     terminal.connect(2, "trader")
     terminal.at(DAY, 16)
-    terminal.sim.add_fault(Fault(kind="delay", path="/v1/holdings", seconds=4))
+    slow = Fault(kind="delay", path="/v1/holdings", seconds=60)
+    terminal.sim.add_fault(slow)
     process = begin(terminal, "sync", "trader")
     until(terminal, "SELECT status FROM sync_batches", [("running",)])
     answer = terminal("accounts", "remove", "trader", "--yes")
     assert answer.code == 0
     assert "has been ended" in answer.out
     after = facts(terminal)
+    slow.seconds = 0
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "the account was removed meanwhile" in out
@@ -141,6 +145,33 @@ def test_new_secrets_are_tried_and_saved(traded: Terminal) -> None:
     assert after != before
     assert traded.rows(CONFIG) == [("login",)]
     assert traded("accounts", "test", "trader").code == 0
+
+
+def test_credentials_have_a_number_a_fingerprint_and_a_date(traded: Terminal) -> None:
+    marks = "SELECT credentials_number, credentials_fingerprint, credentials_at FROM broker_accounts"
+    [(number, first, since)] = traded.rows(marks)
+    assert (number, since) == (1, ist(DAY, 9))
+    traded.at(NEXT_DAY, 17)
+    new_login(traded, "trader", traded.secrets(2))
+    assert traded.rows(marks) == [(2, first, ist(NEXT_DAY, 17))], "the same credentials once more"
+    new_login(traded, "trader", traded.sim.token(2) + "\n", "--login", "token")
+    [(number, second, _)] = traded.rows(marks)
+    assert number == 3
+    assert second != first
+    shown = traded("accounts", "show", "trader", "--json").json["account"]
+    assert shown["credentials_fingerprint"] == second
+    assert f"{second}, since 21 Apr 2026 17:00" in traded("accounts", "show", "trader").out
+    traded("accounts", "remove", "trader", "--yes")
+    assert traded.rows(marks) == [(3, None, None)]
+
+
+def test_older_credentials_put_back_are_refused(traded: Terminal) -> None:
+    [(before,)] = traded.rows("SELECT sealed_credentials FROM broker_accounts")
+    new_login(traded, "trader", traded.secrets(2))
+    with psycopg.connect(traded.database.superuser) as connection:
+        connection.execute("UPDATE broker_accounts SET sealed_credentials = %s", [before])
+    refused = traded("accounts", "test", "trader")
+    assert (refused.code, "somebody put an older one back" in refused.err) == (2, True)
 
 
 def test_another_kind_of_login_replaces_the_old_one(traded: Terminal) -> None:

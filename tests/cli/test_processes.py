@@ -39,7 +39,8 @@ def until(terminal: Terminal, query: str, expected: object) -> None:
 def test_of_two_processes_one_syncs_and_the_other_says_which_batch_runs(terminal: Terminal) -> None:
     terminal.connect(2, "trader")
     terminal.at(DAY, 16)
-    terminal.sim.add_fault(Fault(kind="delay", path="/v1/holdings", seconds=5))
+    slow = Fault(kind="delay", path="/v1/holdings", seconds=60)
+    terminal.sim.add_fault(slow)
     first = begin(terminal, "sync", "trader")
     until(terminal, "SELECT status FROM sync_batches", [("running",)])
     second = begin(terminal, "sync", "trader")
@@ -48,6 +49,7 @@ def test_of_two_processes_one_syncs_and_the_other_says_which_batch_runs(terminal
     assert (second.returncode, err) == (0, "")
     assert out.startswith("trader: running")
     assert batch_id in out
+    slow.seconds = 0
     out, err = first.communicate(timeout=60)
     assert (first.returncode, err) == (0, "")
     assert out.startswith("trader: completed")

@@ -15,21 +15,26 @@ from tests.cli.conftest import Terminal
 
 ZONES = ("UTC", "Asia/Kolkata", "America/New_York")
 BEFORE_THE_CHANGE = date(2026, 10, 20)  # clocks go back in New York on 2026-11-01 and forth on 2027-03-14
-DONE = """
-UPDATE sync_batches SET status = 'completed', finished_at = queued_at WHERE status = 'queued' RETURNING 1
-"""
 PLANNED = """
 import asyncio, sys
 from datetime import datetime
 from portfolio_scheduler.app import running
 from portfolio_scheduler.clock import StoppedClock
+from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.settings import load
 from portfolio_scheduler.sync.plan import plan
 
+DONE = "UPDATE sync_batches SET status = 'completed', finished_at = queued_at WHERE status = 'queued'"
+
 async def main():
-    clock = StoppedClock(datetime.fromisoformat(sys.argv[1]))
+    instants = [datetime.fromisoformat(at) for at in sys.argv[1:]]
+    clock = StoppedClock(instants[0])
     async with running(load(), clock) as app:
-        print((await plan(app, clock.now())).due)
+        for at in instants:
+            clock.set(at)
+            print((await plan(app, clock.now())).due)
+            async with transaction(app.pool) as tx:
+                await tx.execute(DONE)
 
 asyncio.run(main())
 """
@@ -75,20 +80,17 @@ def test_the_planner_opens_the_same_batches_wherever_the_machine_stands(mine: Te
         mine.connect(number, f"account {number}")
     mine.rows("UPDATE broker_accounts SET planned_through = %s RETURNING 1", [ist(BEFORE_THE_CHANGE, 9)])
     accounts = [found for (found,) in mine.rows("SELECT id FROM broker_accounts ORDER BY label")]
+    instants = (ist(date(2026, 10, 30), 16), ist(date(2026, 11, 1), 23, 15), ist(date(2026, 11, 2), 16))
     for zone, account in zip(ZONES, accounts, strict=True):
         mine.rows(
             "UPDATE broker_accounts SET state = CASE id WHEN %s THEN 'active' ELSE 'paused' END RETURNING 1", [account]
         )
-        for at in (ist(date(2026, 10, 30), 16), ist(date(2026, 11, 1), 23, 15), ist(date(2026, 11, 2), 16)):
-            command = [sys.executable, "-c", PLANNED, at.isoformat()]
-            done = subprocess.run(command, env=os.environ | {"TZ": zone}, capture_output=True, text=True, check=True)
-            assert done.stdout == "1\n", (zone, at)
-            mine.rows(DONE)
+        command = [sys.executable, "-c", PLANNED, *(at.isoformat() for at in instants)]
+        done = subprocess.run(command, env=os.environ | {"TZ": zone}, capture_output=True, text=True, check=True)
+        assert done.stdout == "1\n1\n1\n", zone
     plans = [
         mine.rows("SELECT trigger, slot_at FROM sync_batches WHERE account_id = %s ORDER BY slot_at", [account])
         for account in accounts
     ]
     assert plans[0] == plans[1] == plans[2]
-    assert [slot_at for _, slot_at in plans[0]] == [
-        ist(date(2026, 10, 30), 16), ist(date(2026, 11, 1), 23, 15), ist(date(2026, 11, 2), 16)
-    ]  # fmt: skip
+    assert [slot_at for _, slot_at in plans[0]] == list(instants)

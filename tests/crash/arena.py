@@ -31,8 +31,7 @@ from portfolio_scheduler.errors import DatabaseUnavailable
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.options import Load, SimulatorOptions
 from portfolio_scheduler.sync.connect import connect
-from portfolio_scheduler.vault import Vault
-from tests.conftest import Database
+from tests.conftest import Database, keys_of
 from tests.crash.broker import broker
 from tests.crash.oracle import FACTS, Oracle, Verdict
 from tests.crash.worker_process import CALENDAR, Duty, Trouble, Worker
@@ -290,13 +289,18 @@ async def arena(database: Database, *, count: int, load: Load | None, kinds: Seq
                 settings=settings,
                 pool=pool,
                 conninfo=database.worker,
+                api_conninfo=database.api,
                 clock=StoppedClock(ist(first, 9)),
                 calendar=CALENDAR,
-                vault=Vault.open_keys(settings),
+                **await keys_of(settings, pool, StoppedClock(ist(first, 9))),
                 brokers={"groww": Groww(url)},
             )
             made = Arena(database, app, crew, psycopg.connect(database.superuser, autocommit=True))
-            await made.connect(count)
+            try:
+                await made.connect(count)
+            except BaseException:
+                made.connection.close()
+                raise
         try:
             yield made
         finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from portfolio_scheduler.bench.stage import Host
+from portfolio_scheduler.bench.host import Host
 from portfolio_scheduler.simulator.accounts import Account
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.holdings import Delivery

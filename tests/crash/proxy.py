@@ -38,6 +38,25 @@ class Proxy:
         self.port = 0
         self._chance = chance
         self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A client has connected. It may be late: the loop had it in hand already when we stopped to listen."""
+        if self._closed:
+            writer.transport.abort()
+            return
+        self._open.add(writer)  # a task that is cancelled before its first step would never close it
+        task = asyncio.create_task(self.serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.cut_all()
 
     def cut_all(self) -> None:
         """Every connection breaks now."""
@@ -45,21 +64,18 @@ class Proxy:
             writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._toxic("refuse") or self._toxic("reset"):
-            writer.transport.abort()
-            return
+        """However it ends, cancelled while it connects as well, both sides are closed."""
+        pair = [writer]
         try:
-            server_reader, server_writer = await self._connect()
-        except OSError:
-            writer.transport.abort()
-            return
-        pair = {writer, server_writer}
-        self._open |= pair
-        connection = _Connection(self, reader, writer, server_reader, server_writer)
-        try:
-            await connection.run()
+            if self._toxic("refuse") or self._toxic("reset"):
+                return
+            with suppress(OSError):
+                server_reader, server_writer = await self._connect()
+                pair.append(server_writer)
+                self._open.add(server_writer)
+                await _Connection(self, reader, writer, server_reader, server_writer).run()
         finally:
-            self._open -= pair
+            self._open -= set(pair)
             for each in pair:
                 each.transport.abort()
 
@@ -149,20 +165,10 @@ class _Connection:
 async def proxied(upstream: "tuple[str, int] | Path", *, seed: int = 1) -> AsyncIterator[Proxy]:
     """A proxy in front of that address, listening on a port of its own inside the block."""
     proxy = Proxy(upstream, random.Random(seed))
-    tasks: set[asyncio.Task[None]] = set()
-
-    def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(proxy.serve(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy
     finally:
         server.close()
-        proxy.cut_all()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await proxy.close()

@@ -20,18 +20,18 @@ import psycopg
 from msgspec import Struct
 
 from portfolio_scheduler import failpoints, log
-from portfolio_scheduler.app import App
-from portfolio_scheduler.bench.stage import UNLIMITED
+from portfolio_scheduler.app import App, open_keys
+from portfolio_scheduler.bench.worker import UNLIMITED
 from portfolio_scheduler.brokers.groww.client import Groww
 from portfolio_scheduler.cli.serve import stopping
 from portfolio_scheduler.clock import TickingClock
 from portfolio_scheduler.db import pool as pools
-from portfolio_scheduler.db.pool import Limits, make_pool, opened
+from portfolio_scheduler.db.installs import install_id
+from portfolio_scheduler.db.pool import Limits, make_pool, opened, transaction
 from portfolio_scheduler.errors import PortfolioSchedulerError
 from portfolio_scheduler.jobs import Pulse, work
 from portfolio_scheduler.market.calendar import make_calendar
 from portfolio_scheduler.settings import Settings
-from portfolio_scheduler.vault import Vault
 from tests.crash import rival, twin
 
 Act = Literal["kill", "stop", "terminate", "40001", "40P01", "ask to end", "suspend", "tell"]
@@ -80,13 +80,17 @@ async def _work(pipe: "Connection[Any, Any]", duty: Duty) -> None:
     clock = TickingClock(duty.at)
     failpoints.arm(Troubles(pipe, duty, clock))
     async with opened(make_pool(duty.conninfo, "worker")) as pool:
+        async with transaction(pool) as tx:
+            sealer, vault = open_keys(duty.settings, await install_id(tx), clock)
         app = App(
             settings=duty.settings,
             pool=pool,
             conninfo=duty.conninfo,
+            api_conninfo=duty.conninfo,
             clock=clock,
             calendar=CALENDAR,
-            vault=Vault.open_keys(duty.settings),
+            sealer=sealer,
+            vault=vault,
             brokers={"groww": Groww(duty.settings.groww_url, rates=UNLIMITED)},
         )
         with stopping() as stop:

@@ -88,7 +88,7 @@ def test_every_role_can_ask_whether_the_database_is_current(database: Database, 
 def test_every_table_and_view_states_its_kind(database: Database):
     with psycopg.connect(database.owner) as connection:
         assert {relation.kind for relation in find_relations(connection)} == {
-            "fact", "derived", "control", "reference", "view", "queue",
+            "fact", "log", "derived", "control", "people", "reference", "view", "queue",
         }  # fmt: skip
         connection.execute("CREATE TABLE nameless (n int)")
         with pytest.raises(AssertionError, match="nameless must begin its comment"):

@@ -18,7 +18,9 @@ from tests.conftest import Database
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 WORKER = {
     "fact": {"SELECT", "INSERT"},
+    "log": {"SELECT", "INSERT"},
     "control": {"SELECT", "INSERT", "UPDATE"},
+    "people": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "derived": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "reference": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "queue": {"SELECT", "INSERT", "UPDATE", "DELETE"},
@@ -41,16 +43,24 @@ def test_the_worker_s_rights_follow_from_the_kind_of_table(database: Database):
     assert {r.name: rights(database.worker, r.name) for r in relations} == {r.name: WORKER[r.kind] for r in relations}
 
 
+API = {kind: {"SELECT"} for kind in WORKER} | {
+    "log": {"SELECT", "INSERT"},
+    "people": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "queue": set(),
+}
+API_ALSO = {"users": {"INSERT", "UPDATE"}}
+
+
 def test_the_api_reads_everything_but_sealed_columns_and_the_queue(database: Database):
     with psycopg.connect(database.owner) as connection:
         relations = find_relations(connection)
     sealed = {r.name for r in relations if any(column.startswith("sealed_") for column in r.columns)}
-    assert sealed == {"broker_accounts"}
-    for relation in relations:
-        if relation.kind != "queue":
-            assert rights(database.api, relation.name) == (set() if relation.name in sealed else {"SELECT"}), (
-                relation.name
-            )
+    assert sealed == {"broker_accounts", "account_requests"}
+    expected = {
+        r.name: (API[r.kind] - ({"SELECT"} if r.name in sealed else set())) | API_ALSO.get(r.name, set())
+        for r in relations
+    } | {"account_requests": {"INSERT"}, "procrastinate_events": {"INSERT"}, "procrastinate_jobs": {"INSERT"}}
+    assert {r.name: rights(database.api, r.name) for r in relations} == expected
     with psycopg.connect(database.api) as connection:
         connection.execute("SELECT id, label, state FROM broker_accounts")
         for column in ("sealed_credentials", "sealed_token", "*"):

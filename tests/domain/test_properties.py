@@ -13,6 +13,7 @@ from portfolio_scheduler.domain.changes import Change, State, fold
 from portfolio_scheduler.domain.diff import diff
 from portfolio_scheduler.domain.records import STATUS_RANK, Fill, Order, Statement
 from tests.builders import ALL_SECTIONS, a_holding, a_moment, a_position, a_statement, an_order, d
+from tests.scale import scaled
 
 IDS = st.sampled_from(["G1", "G2", "G3"])
 UNITS = st.integers(0, 10)
@@ -76,7 +77,7 @@ def told(history: Sequence[Statement]) -> tuple[State, list[Change], list[State]
 
 
 @given(histories())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(600), deadline=None)
 def test_a_second_identical_sync_adds_nothing(history: list[Statement]) -> None:
     state, _, _ = told(history)
     last = history[-1]
@@ -85,14 +86,14 @@ def test_a_second_identical_sync_adds_nothing(history: list[Statement]) -> None:
 
 
 @given(histories())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(600), deadline=None)
 def test_folding_all_facts_gives_the_current_state(history: list[Statement]) -> None:
     state, changes, _ = told(history)
     assert fold(State(), enumerate(changes, start=1)) == state
 
 
 @given(histories())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=scaled(600), deadline=None)
 def test_the_filled_quantity_never_falls(history: list[Statement]) -> None:
     _, _, states = told(history)
     high: dict[str, Decimal] = {}
@@ -103,7 +104,7 @@ def test_the_filled_quantity_never_falls(history: list[Statement]) -> None:
 
 
 @given(histories())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(600), deadline=None)
 def test_deltas_of_an_order_add_up_to_its_filled_quantity(history: list[Statement]) -> None:
     state, changes, _ = told(history)
     for broker_order_id, known in state.orders.items():

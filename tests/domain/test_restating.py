@@ -9,6 +9,7 @@ from portfolio_scheduler.domain.records import Statement
 from portfolio_scheduler.domain.restating import Told, restate, touchable
 from tests.builders import a_moment
 from tests.domain.test_properties import histories
+from tests.scale import scaled
 
 Facts = dict[int, Told[int]]
 
@@ -55,7 +56,7 @@ def numbered(facts: list[tuple[int, Change]]) -> Facts:
 
 
 @given(st.lists(histories(), min_size=2, max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=scaled(400), deadline=None)
 def test_a_corrected_history_folds_by_number_to_what_is_understood_now(versions: list[list[Statement]]) -> None:
     """However often it is corrected, and however little the versions have in common."""
     counting, head = numbered(told(versions[0])), 10_000
@@ -69,7 +70,7 @@ def test_a_corrected_history_folds_by_number_to_what_is_understood_now(versions:
 
 
 @given(histories())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=scaled(200), deadline=None)
 def test_a_history_that_is_understood_as_before_is_not_restated(history: list[Statement]) -> None:
     facts = told(history)
     assert restate(numbered(facts).values(), [Told(batch, change) for batch, change in told(history)]) == []

@@ -16,10 +16,9 @@ from portfolio_scheduler.db.pool import Pool, transaction
 from portfolio_scheduler.domain.records import Login
 from portfolio_scheduler.market.calendar import make_calendar
 from portfolio_scheduler.simulator.server import Simulator, SimulatorOptions, running
-from portfolio_scheduler.sync.connect import connect
+from portfolio_scheduler.sync.connect import DEFAULT_USER, connect
 from portfolio_scheduler.sync.run import Report, sync_account
-from portfolio_scheduler.vault import Vault
-from tests.conftest import Database
+from tests.conftest import Database, keys_of
 
 FIRST_DAY = date(2026, 4, 20)
 
@@ -40,10 +39,14 @@ class Stage:
         self.sim.set_clock(at)
         self.clock.set(at)
 
-    async def connect(self, number: int = 1, label: str | None = None) -> Account:
+    async def connect(self, number: int = 1, label: str | None = None, user: str = DEFAULT_USER) -> Account:
         """Connect the simulator's account of that number."""
         return await connect(
-            self.app, broker="groww", label=label or f"account {number}", credentials=self.credentials(number)
+            self.app,
+            broker="groww",
+            label=label or f"account {number}",
+            credentials=self.credentials(number),
+            user=user,
         )
 
     def credentials(self, number: int = 1) -> Credentials:
@@ -54,6 +57,18 @@ class Stage:
 
     async def sync(self, account: Account, **rest: Any) -> Report:
         return await sync_account(self.app, account.id, **rest)
+
+    async def end_badly(self, **values: object) -> None:
+        """The queued batches fail, as if a worker had claimed and run them."""
+        names = ", ".join(f"{name} = %s" for name in values)
+        await self.rows(
+            "WITH claimed AS (UPDATE account_heads h SET fence = h.fence + 1 FROM sync_batches b "
+            "WHERE b.account_id = h.account_id AND b.status = 'queued' RETURNING h.account_id, h.fence) "
+            f"UPDATE sync_batches b SET {names}, status = 'failed', finished_at = %s, fence = claimed.fence "
+            "FROM claimed WHERE b.account_id = claimed.account_id AND b.status = 'queued' RETURNING b.id",
+            *values.values(),
+            self.clock.now(),
+        )
 
     async def rows(self, query: str, *parameters: object) -> list[Any]:
         async with transaction(self.app.pool) as tx:
@@ -74,9 +89,10 @@ async def staged(database: Database, pool: Pool, on: date) -> AsyncIterator[Stag
             settings=database.settings,
             pool=pool,
             conninfo=database.worker,
+            api_conninfo=database.api,
             clock=clock,
             calendar=make_calendar(),
-            vault=Vault.open_keys(database.settings),
+            **await keys_of(database.settings, pool, clock),
             brokers={"groww": Groww(sim.url)},
         )
         yield Stage(app, sim, clock)

@@ -27,8 +27,12 @@ from portfolio_scheduler.simulator.server import running as simulator_running
 from portfolio_scheduler.sync import plan
 from portfolio_scheduler.sync.run import run_queued
 from tests.builders import TUESDAY
+from tests.conftest import copy_installed
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger
+
+WAIT_SECONDS = 2  # for a connection, where the product waits ten: here the database is down on purpose
+LOOK_SECONDS = 0.5  # between two looks at whether the server runs, where the product waits five
 
 
 @asynccontextmanager
@@ -37,7 +41,7 @@ async def installed(folder: Path) -> AsyncIterator[Stage]:
     async with simulator_running(SimulatorOptions(accounts=2, seed=7, on=FIRST_DAY)) as sim:
         settings = Settings(data=folder / "data", keys=folder / "keys", groww_url=sim.url)
         clock = StoppedClock(sim.now)
-        async with running(settings, clock) as app:
+        async with running(settings, clock, wait_seconds=WAIT_SECONDS) as app:
             yield Stage(app, sim, clock)
 
 
@@ -60,9 +64,9 @@ async def test_a_path_with_spaces_and_other_letters_is_a_path(folder: Path, name
 
 
 @pytest.mark.long
-async def test_a_database_killed_in_mid_sync_and_between_syncs_loses_nothing(folder: Path) -> None:
+async def test_a_database_killed_in_mid_sync_and_between_syncs_loses_nothing(installed_folder: Path) -> None:
     """While it is down a sync fails in one sentence; once it is up again everything acknowledged is there."""
-    async with installed(folder) as stage:
+    async with installed(installed_folder) as stage:
         account = await stage.connect(2)
         stage.at(FIRST_DAY, 16)
         first = await stage.sync(account)
@@ -71,7 +75,7 @@ async def test_a_database_killed_in_mid_sync_and_between_syncs_loses_nothing(fol
         with pytest.raises(Exception, match=r"database|connection|server") as raised:
             await stage.sync(account)
         assert "Traceback" not in str(raised.value)
-    async with installed(folder) as stage:
+    async with installed(installed_folder) as stage:
         stage.at(FIRST_DAY, 16, 30)
         assert await stage.rows("SELECT id::text, status FROM sync_batches") == [(first.batch_id, "completed")]
         assert await stage.one("SELECT seq FROM account_heads") == held
@@ -83,7 +87,7 @@ async def test_a_database_killed_in_mid_sync_and_between_syncs_loses_nothing(fol
         kill_postgres(stage)
         (result,) = await asyncio.gather(syncing, return_exceptions=True)
         assert isinstance(result, Exception), result
-    async with installed(folder) as stage:
+    async with installed(installed_folder) as stage:
         stage.at(TUESDAY, 17)
         assert await stage.one("SELECT count(*) FROM portfolio_snapshots") == 1
         await stage.rows("UPDATE sync_batches SET heartbeat_at = heartbeat_at - interval '1 min' "
@@ -139,17 +143,20 @@ def stuff(disk: Path, *, leave: int = 65_536) -> Path:
 
 @pytest.mark.parametrize("full", ["tables", "log"])
 @pytest.mark.long
-async def test_a_full_disk_keeps_every_acknowledged_batch_and_heals_without_a_restart(folder: Path, full: str) -> None:
+async def test_a_full_disk_keeps_every_acknowledged_batch_and_heals_without_a_restart(
+    folder: Path, prepared: Path, full: str
+) -> None:
     """T12, T13: scheduled syncs until the disk is full; one sentence; with room again they go on within a minute."""
     with ExitStack() as disks:
         home, disk = folder / "home", folder / "home"
         if full == "tables":
             disks.enter_context(a_small_disk(home, 260))
+            copy_installed(prepared, home)
         else:
             home.mkdir(mode=0o711)
             disk = folder / "log"
             disks.enter_context(a_log_of_its_own(Settings(data=home / "data", keys=home / "keys"), disk))
-        async with installed(home) as stage, kept(stage.app.settings):
+        async with installed(home) as stage, kept(stage.app.settings, look_seconds=LOOK_SECONDS):
             with structlog.testing.capture_logs() as logged:
                 await fill_and_heal(stage, disk, logged)
 
@@ -178,11 +185,11 @@ async def fill_and_heal(stage: Stage, disk: Path, logged: list[Any]) -> None:
     ballast.unlink()
     kept_before = len(acknowledged)
     async with asyncio.timeout(60):
-        for _ in range(120):
+        for _ in range(300):
             if batch := await attempt(stage, account):
                 acknowledged.append(batch)
                 break
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
     assert len(acknowledged) == kept_before + 1, "syncs go on"
     kept_now = await stage.rows("SELECT id::text FROM sync_batches WHERE status = 'completed'")
     assert set(acknowledged) <= {batch_id for (batch_id,) in kept_now}

@@ -25,8 +25,7 @@ from portfolio_scheduler.simulator.options import Load
 from portfolio_scheduler.simulator.server import SimulatorOptions, running
 from portfolio_scheduler.sync.instruments import link
 from portfolio_scheduler.sync.replay import replay
-from portfolio_scheduler.vault import Vault
-from tests.conftest import Database
+from tests.conftest import Database, keys_of
 from tests.flows.conftest import Stage
 from tests.flows.instrument_files import an_isin
 from tests.flows.ledger_checks import check_ledger
@@ -53,9 +52,10 @@ async def staged(database: Database, pool: Pool) -> AsyncIterator[Staged]:
             settings=database.settings,
             pool=pool,
             conninfo=database.worker,
+            api_conninfo=database.api,
             clock=StoppedClock(sim.now),
             calendar=make_calendar(),
-            vault=Vault.open_keys(database.settings),
+            **await keys_of(database.settings, pool, StoppedClock(sim.now)),
             brokers={"groww": Groww(sim.url)},
         )
         assert isinstance(app.clock, StoppedClock)

@@ -20,8 +20,7 @@ from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.server import SimulatorOptions, running
 from portfolio_scheduler.sync.plan import plan
 from portfolio_scheduler.sync.run import run_queued
-from portfolio_scheduler.vault import Vault
-from tests.conftest import Database
+from tests.conftest import Database, keys_of
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger
 from tests.scale import PROOF, scaled
@@ -40,9 +39,10 @@ async def crowd(database: Database, pool: Pool) -> AsyncIterator[Stage]:
             settings=database.settings,
             pool=pool,
             conninfo=database.worker,
+            api_conninfo=database.api,
             clock=clock,
             calendar=make_calendar(),
-            vault=Vault.open_keys(database.settings),
+            **await keys_of(database.settings, pool, clock),
             brokers={"groww": Groww(sim.url, PATIENT)},
         )
         yield Stage(app, sim, clock)

@@ -189,8 +189,9 @@ from portfolio_scheduler.sync.instruments import load_instruments
 
 async def main():
     async with opened(make_pool(sys.argv[1], "worker")) as pool:
-        app = App(settings=load(), pool=pool, conninfo="", clock=StoppedClock(ist(date(2026, 4, 20), 9)),
-            calendar=make_calendar(), vault=None, brokers={"groww": Groww()})
+        app = App(settings=load(), pool=pool, conninfo="", api_conninfo="",
+            clock=StoppedClock(ist(date(2026, 4, 20), 9)),
+            calendar=make_calendar(), sealer=None, vault=None, brokers={"groww": Groww()})
         async with transaction(pool) as tx:
             await tx.execute("SELECT 1")
         peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -7,13 +7,14 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from portfolio_scheduler.clock import ist
+from portfolio_scheduler.clock import StoppedClock, ist
 from portfolio_scheduler.db.pool import Pool, Tx, counted_statements, transaction
 from portfolio_scheduler.db.reads import accounts as reads
 from portfolio_scheduler.domain.records import Order, Outcome, Owner, Price
 from portfolio_scheduler.errors import BrokerLoginRequired
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.sync.plan import plan
+from portfolio_scheduler.sync.run import sync_account
 from tests.builders import MONDAY, TUESDAY, WEDNESDAY, a_fill, a_holding, a_position, a_statement, an_order, d
 from tests.conftest import Database
 from tests.flows.conftest import Stage
@@ -303,13 +304,13 @@ async def test_a_sync_cancelled_at_any_statement_leaves_no_open_batch_and_no_hal
     await check_ledger(stage, account.id)
 
 
-def _stumble_once(database: Database, table: str, does: str) -> None:
-    """Let the first insert into a table go wrong."""
+def _stumble(database: Database, table: str, does: str, times: int = 1) -> None:
+    """Let the first inserts into a table go wrong."""
     with psycopg.connect(database.superuser) as tx:
         tx.execute("CREATE SEQUENCE stumbles; GRANT ALL ON SEQUENCE stumbles TO public")
         tx.execute(
             "CREATE FUNCTION stumble() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN "
-            f"IF nextval('public.stumbles') = 1 THEN {does}; END IF; RETURN NEW; END $$"
+            f"IF nextval('public.stumbles') <= {times} THEN {does}; END IF; RETURN NEW; END $$"
         )
         tx.execute(f"CREATE TRIGGER stumbles BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION stumble()")
 
@@ -323,10 +324,46 @@ LOST = "PERFORM pg_terminate_backend(pg_backend_pid())"
 async def test_a_write_that_stumbles_is_tried_again(stage: Stage, database: Database, table: str, does: str) -> None:
     account = await stage.connect(2)
     stage.at(MONDAY, 16)
-    _stumble_once(database, table, does)
+    _stumble(database, table, does)
     assert (await stage.sync(account)).status == "completed"
     assert await stage.one("SELECT count(*) FROM portfolio_snapshots") == 1
     await check_ledger(stage, account.id)
+
+
+@pytest.mark.parametrize("table", ["broker_payloads", "portfolio_snapshots"])
+@pytest.mark.parametrize("times", [3, 4])
+async def test_a_write_is_tried_again_three_times_at_most(
+    stage: Stage, database: Database, table: str, times: int
+) -> None:
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    _stumble(database, table, CONFLICT, times)
+    if times == 3:
+        assert (await stage.sync(account)).status == "completed"
+    else:
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            await stage.sync(account)
+    ended = await stage.rows("SELECT status, error_class FROM sync_batches")
+    assert ended == [("completed", None) if times == 3 else ("failed", "SerializationFailure")]
+
+
+class Drowsy(StoppedClock):
+    """A clock on a machine that falls asleep for six minutes whenever it waits."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(360)
+
+
+async def test_what_was_fetched_more_than_five_minutes_ago_is_fetched_again(stage: Stage, database: Database) -> None:
+    """Not applied again: the batch fails, and its retry reads anew."""
+    account = await stage.connect(2)
+    stage.at(MONDAY, 16)
+    _stumble(database, "portfolio_snapshots", CONFLICT, times=2)
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        await sync_account(replace(stage.app, clock=Drowsy(stage.clock.now())), account.id)
+    assert await stage.one("SELECT count(*) FROM order_history") == 0, "nothing of it stands"
+    stage.at(MONDAY, 16, 30)
+    assert (await stage.sync(account)).counts["snapshots"] == 1
 
 
 async def test_a_database_that_restarts_while_the_broker_is_read_costs_nothing(

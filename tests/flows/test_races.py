@@ -56,16 +56,22 @@ async def test_a_sync_pressed_twenty_times_at_once_is_one_batch_that_all_answers
 ) -> None:
     account = await stage.connect(2)
     stage.at(FIRST_DAY, 16)
-    stage.sim.add_fault(Fault(kind="delay", path="/v1/holdings", seconds=3))  # so that all are pressed meanwhile
+    slow = Fault(kind="delay", path="/v1/holdings", seconds=60)  # until all have been pressed
+    stage.sim.add_fault(slow)
 
     async def ticked() -> None:
         if with_the_tick:
             await plan(crowded, crowded.clock.now())
             await run_queued(crowded, account.id)
 
-    outcomes, _ = await asyncio.gather(
-        asyncio.gather(*(sync_one(crowded, account, retry=False) for _ in range(PRESSES))), ticked()
-    )
+    presses = [asyncio.create_task(sync_one(crowded, account, retry=False)) for _ in range(PRESSES)]
+    ticking = asyncio.create_task(ticked())
+    ended = asyncio.as_completed(presses)
+    for _ in range(PRESSES - 1):  # all but the one that may be running it
+        await next(ended)
+    await asyncio.sleep(0.2)  # that may still be on its way
+    slow.seconds = 0
+    outcomes, _ = await asyncio.gather(asyncio.gather(*presses), ticking)
     batches = await stage.rows("SELECT id::text, status FROM sync_batches")
     assert [status for _, status in batches] == ["completed"], (round_, batches)
     assert {outcome.batch_id for outcome in outcomes} == {batches[0][0]}

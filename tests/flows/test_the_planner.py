@@ -13,7 +13,7 @@ from portfolio_scheduler.db import market_days
 from portfolio_scheduler.db.accounts import Account, set_schedules
 from portfolio_scheduler.db.pool import counted_statements, transaction
 from portfolio_scheduler.domain.market_days import MarketDay
-from portfolio_scheduler.jobs import Pulse
+from portfolio_scheduler.jobs import Pulse, stand_by
 from portfolio_scheduler.jobs import tick as jobs_tick
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.sync.plan import Planned, plan, sweep, wait
@@ -282,6 +282,19 @@ async def announce(stage: Stage, on: date, kind: str, source: str = "circular") 
         await market_days.add(tx, [MarketDay(exchange="NSE", day_on=on, kind=kind, source=source)], stage.clock.now())
 
 
+async def test_a_process_without_a_worker_follows_it_as_well(stage: Stage) -> None:
+    """`serve --no-worker`: its calendar tells pages and health what was entered by another process."""
+    stop = asyncio.Event()
+    standing_by = asyncio.create_task(stand_by(stage.app, stop, seconds=0.02))
+    for on in (TUESDAY, WEDNESDAY):  # from the start, and while it runs
+        await announce(stage, on, "closed")
+        async with asyncio.timeout(5):
+            while stage.app.calendar.is_session(on):  # noqa: ASYNC110 - the database tells it
+                await asyncio.sleep(0.01)
+    stop.set()
+    await standing_by
+
+
 async def test_the_planner_follows_what_is_entered_while_it_runs(stage: Stage) -> None:
     await announce(stage, TUESDAY, "closed")
     assert stage.app.calendar.is_session(TUESDAY)
@@ -337,15 +350,6 @@ async def test_what_is_missing_is_read_again_after_a_quarter_of_an_hour(stage: S
     assert await tick(stage) == Planned()
 
 
-async def _end_badly(stage: Stage, **values: object) -> None:
-    names = ", ".join(f"{name} = %s" for name in values)
-    await stage.rows(
-        f"UPDATE sync_batches SET {names}, status = 'failed', finished_at = %s WHERE status = 'queued' RETURNING id",
-        *values.values(),
-        stage.clock.now(),
-    )
-
-
 async def test_what_a_replay_finds_missing_is_read_again(stage: Stage) -> None:
     """The batch itself says that it was completed; what of it counts was understood later."""
     account = await stage.connect(2)
@@ -374,14 +378,54 @@ async def test_three_retries_are_enough(stage: Stage) -> None:
     stage.at(MONDAY, 16)
     await tick(stage)
     for _ in range(3):
-        await _end_badly(stage, error_class="BrokerUnavailable")
+        await stage.end_badly(error_class="BrokerUnavailable")
         stage.move(stage.clock.now() + timedelta(minutes=15))
         assert await tick(stage) == Planned(retries=1)
-    await _end_badly(stage, error_class="BrokerUnavailable")
+    await stage.end_badly(error_class="BrokerUnavailable")
     stage.move(stage.clock.now() + timedelta(minutes=15))
     assert await tick(stage) == Planned()
     stage.at(MONDAY, 23, 15)
     assert await tick(stage) == Planned(due=1)
+
+
+async def looks(stage: Stage) -> int:
+    """How many of the statements of one tick read what became of accounts that ended badly."""
+    with counted_statements() as counted:
+        await tick(stage)
+    return sum("jsonb_each(last.sections)" in text for text in counted.texts)
+
+
+@pytest.mark.parametrize("error_class", ["BrokerUnavailable", "BrokerLoginRequired"])
+async def test_an_account_that_failed_is_looked_at_once_and_again_when_its_time_has_come(
+    stage: Stage, error_class: str
+) -> None:
+    """On an evening when all accounts fail a tick costs what it costs when none does."""
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    await stage.end_badly(error_class=error_class)
+    told = []
+    for minute in (1, 2, 14, 15, 16, 17):
+        stage.at(MONDAY, 16, minute)
+        told.append(await looks(stage) > 0)
+    assert told == [True, False, False, True, False, False]
+    retried = error_class == "BrokerUnavailable"
+    assert bool(await stage.rows("SELECT FROM sync_batches WHERE trigger = 'retry'")) == retried
+    if retried:
+        await stage.end_badly(error_class=error_class)
+        assert await looks(stage) > 0, "another batch is looked at anew"
+
+
+async def test_an_account_that_somebody_holds_is_looked_at_when_it_is_free(stage: Stage) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    await stage.end_badly(error_class="BrokerUnavailable")
+    stage.at(MONDAY, 16, 20)
+    async with transaction(stage.app.pool) as tx:
+        await tx.execute("SELECT FROM broker_accounts FOR UPDATE")
+        assert await tick(stage) == Planned()
+    assert await tick(stage) == Planned(retries=1)
 
 
 @pytest.mark.parametrize("error_class", ["WorkerLost", "CancelledError"])
@@ -389,7 +433,7 @@ async def test_what_was_interrupted_is_planned_again_at_once(stage: Stage, error
     await stage.connect(1)
     stage.at(MONDAY, 16)
     await tick(stage)
-    await _end_badly(stage, error_class=error_class)
+    await stage.end_badly(error_class=error_class)
     assert await tick(stage) == Planned(retries=1)
 
 
@@ -399,10 +443,10 @@ async def test_interruptions_use_up_none_of_the_three_retries(stage: Stage, erro
     stage.at(MONDAY, 16)
     await tick(stage)
     for error in [error_class] * 4 + ["BrokerUnavailable", error_class, "BrokerUnavailable"]:
-        await _end_badly(stage, error_class=error)
+        await stage.end_badly(error_class=error)
         stage.move(stage.clock.now() + timedelta(minutes=15))
         assert await tick(stage) == Planned(retries=1)
-    await _end_badly(stage, error_class="BrokerUnavailable")
+    await stage.end_badly(error_class="BrokerUnavailable")
     stage.move(stage.clock.now() + timedelta(minutes=15))
     assert await tick(stage) == Planned()
 
@@ -412,15 +456,15 @@ async def test_an_account_that_ends_its_worker_twenty_times_in_a_row_waits_for_i
     stage.at(MONDAY, 16)
     await tick(stage)
     for _ in range(20):
-        await _end_badly(stage, error_class="WorkerLost")
+        await stage.end_badly(error_class="WorkerLost")
         assert await tick(stage) == Planned(retries=1)
     assert await stage.rows("SELECT kind FROM notices") == []
-    await _end_badly(stage, error_class="WorkerLost")
+    await stage.end_badly(error_class="WorkerLost")
     assert await tick(stage) == Planned()
     assert await stage.rows("SELECT kind FROM notices") == [("sync_failed",)]
     stage.at(MONDAY, 23, 15)
     assert await tick(stage) == Planned(due=1)
-    await _end_badly(stage, error_class="WorkerLost")
+    await stage.end_badly(error_class="WorkerLost")
     assert await tick(stage) == Planned(retries=1)
 
 
@@ -429,7 +473,7 @@ async def test_what_only_the_owner_can_mend_waits_for_the_next_slot(stage: Stage
     await stage.connect(1)
     stage.at(MONDAY, 16)
     await tick(stage)
-    await _end_badly(stage, error_class=error_class)
+    await stage.end_badly(error_class=error_class)
     stage.at(MONDAY, 22)
     assert await tick(stage) == Planned()
     stage.at(MONDAY, 23, 15)

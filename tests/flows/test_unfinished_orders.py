@@ -3,9 +3,11 @@
 import asyncio
 import dataclasses
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
 
 from portfolio_scheduler.cli.standing import standings
@@ -14,16 +16,18 @@ from portfolio_scheduler.db import accounts
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.gaps import UNFINISHED
 from portfolio_scheduler.db.pool import transaction
-from portfolio_scheduler.domain.records import FILL_FINAL
+from portfolio_scheduler.db.reads.coverage import CoverageDay, coverage
+from portfolio_scheduler.domain.records import FILL_FINAL, Statement
 from portfolio_scheduler.domain.schedule import Reason
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.sync.plan import Planned, plan
 from portfolio_scheduler.sync.replay import replay
-from portfolio_scheduler.sync.run import run_queued
+from portfolio_scheduler.sync.run import run_queued, sync_account
 from portfolio_scheduler.sync.schedules import runs
 from tests.builders import TUESDAY
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger
+from tests.flows.replaying import broken
 
 WEDNESDAY = TUESDAY + timedelta(days=1)
 EVENTS = "SELECT kind, trading_on, subject FROM ledger_events WHERE kind IN ('GAP', 'RECOVERED') ORDER BY seq"
@@ -214,6 +218,106 @@ async def test_a_reading_before_the_next_session_learns_it_as_well(stage: Stage)
     assert ("RECOVERED", FIRST_DAY, order_id) in await stage.rows(EVENTS)
     assert [(on, revision) for on, revision, *_ in await stage.rows(REVISIONS)] == [(FIRST_DAY, 1), (FIRST_DAY, 2)]
     await check_ledger(stage, account.id)
+
+
+def keeps_open(stage: Stage, order_id: str) -> Any:
+    """From the next night on Groww calls this order open still, whatever became of it."""
+    theirs = stage.sim.account(2).earlier_orders[order_id]
+    theirs.status, theirs.fills, theirs.filled_quantity, theirs.filled_value = "OPEN", [], 0, Decimal(0)
+    theirs.exchange_time = None
+    return theirs
+
+
+async def test_an_order_that_is_open_still_is_asked_for_once_each_morning_until_it_ends(stage: Stage) -> None:
+    account = await until_the_morning(stage)
+    order_id = await stage.one("SELECT subject FROM open_findings WHERE kind = 'MISSING'")
+    stage.at(TUESDAY, 8, 15)
+    theirs = keeps_open(stage, order_id)
+    remembered = dict(stage.sim.account(2).earlier_orders)
+    asked = []
+    for on in (TUESDAY, WEDNESDAY):
+        for minutes in ((8, 15), (16, 0), (23, 15)):
+            stage.at(on, *minutes)
+            stage.sim.account(2).earlier_orders = remembered
+            stage.sim.requests.clear()
+            assert await plan(stage.app, stage.clock.now()) == Planned(due=1), (on, minutes)
+            await run_queued(stage.app, account.id)
+            asked.append(sum(request.path.endswith(order_id) for request in stage.sim.requests))
+    assert asked == [1, 0, 0, 1, 0, 0], "once a day"
+    recovered = [(on, subject) for kind, on, subject in await stage.rows(EVENTS) if kind == "RECOVERED"]
+    assert recovered == [(FIRST_DAY, order_id)] * 2
+    [morning] = await stage.rows("SELECT count(*) FROM portfolio_snapshots WHERE trading_on = %s", FIRST_DAY)
+    assert morning == (1,), "nothing was learned that changes Monday"
+    assert await next_run(stage, account) == (ist(WEDNESDAY + timedelta(days=1), 8, 15), Reason.UNFINISHED)
+    stage.at(WEDNESDAY + timedelta(days=1), 8, 15)
+    stage.sim.account(2).earlier_orders = remembered
+    theirs.status = "CANCELLED"
+    assert await plan(stage.app, stage.clock.now()) == Planned(due=1)
+    await run_queued(stage.app, account.id)
+    assert await stage.one("SELECT status FROM current_orders WHERE broker_order_id = %s", order_id) == "CANCELLED"
+    stage.at(WEDNESDAY + timedelta(days=2), 8, 15)
+    stage.sim.requests.clear()
+    await stage.sync(account)
+    assert details_asked(stage) == 0, "it has its end"
+    await check_ledger(stage, account.id)
+    done = await replay(stage.app, account.id, since_on=FIRST_DAY)
+    assert (done.voided, done.added, done.snapshots) == (0, 0, ())
+
+
+@pytest.mark.parametrize("forgets", [True, False])
+async def test_an_order_that_never_ends_becomes_a_gap(stage: Stage, forgets: bool) -> None:
+    """When the broker does not know it any more, and after two weeks at the latest."""
+    account, order_id = await lost_from_the_evenings_list(stage)
+    stage.at(TUESDAY, 8, 15)
+    keeps_open(stage, order_id)
+    remembered = dict(stage.sim.account(2).earlier_orders)
+    days = (1, 2) if forgets else (1, 14, 15, 16)
+    for day in days:
+        stage.at(FIRST_DAY + timedelta(days=day), 8, 15)
+        stage.sim.account(2).earlier_orders = {} if forgets and day == days[-1] else remembered
+        await stage.sync(account)
+    said = "SELECT kind, details ->> 'reason' FROM ledger_events WHERE subject = %s AND kind IN ('RECOVERED', 'GAP')"
+    found = await stage.rows(f"{said} ORDER BY seq", order_id)
+    assert [kind for kind, _ in found] == ["RECOVERED", *([] if forgets else ["RECOVERED"]), "GAP"]
+    assert ("does not know it any more" if forgets else "has called the order open for 14 days") in found[-1][1]
+    [day] = await covered(stage, account)
+    assert (day.recovered, day.unanswered) == ([], [order_id]), "one order, one word"
+    await check_ledger(stage, account.id)
+
+
+async def covered(stage: Stage, account: Account) -> list[CoverageDay]:
+    """Monday in `coverage`."""
+    async with transaction(stage.app.pool) as tx:
+        return await coverage(tx, [account.id], {FIRST_DAY: ist(FIRST_DAY, 15, 30)})
+
+
+def misread_earlier(said: Statement) -> Statement:
+    """Of orders that were asked for by their id, the last execution is overlooked and the others cost too much."""
+    ids = {order.broker_order_id for order in said.earlier}
+    wrong = [fill for fill in said.fills if fill.broker_order_id in ids]
+    dearer = [msgspec.structs.replace(fill, price=fill.price + 1) for fill in wrong[:-1]]
+    return msgspec.structs.replace(said, fills=(*(fill for fill in said.fills if fill not in wrong), *dearer))
+
+
+@pytest.mark.parametrize("since_on", [FIRST_DAY, TUESDAY])
+async def test_a_replay_from_a_later_day_on_revises_the_day_of_a_recovered_order(stage: Stage, since_on: date) -> None:
+    """The facts of Tuesday's batch tell of Monday, so Monday's snapshot follows, wherever the replay begins."""
+    account, _ = await lost_from_the_evenings_list(stage)
+    stage.at(TUESDAY, 9, 30)
+    await sync_account(broken(stage, misread_earlier), account.id)
+    stage.at(TUESDAY, 16)
+    await stage.sync(account)
+    newest = "SELECT fills_count, reason FROM portfolio_snapshots WHERE trading_on = %s ORDER BY revision DESC LIMIT 1"
+    before, _ = await stage.one(newest, FIRST_DAY)
+    done = await replay(stage.app, account.id, since_on=since_on)
+    assert FIRST_DAY in done.snapshots
+    after, reason = await stage.one(newest, FIRST_DAY)
+    told = await stage.one("SELECT count(*) FROM effective_order_fills WHERE trading_on = %s", FIRST_DAY)
+    assert after == told == before + 1, "the execution that was overlooked counts"
+    assert reason.startswith("replay: ")
+    await check_ledger(stage, account.id)
+    again = await replay(stage.app, account.id, since_on=since_on)
+    assert (again.voided, again.added, again.snapshots) == (0, 0, ())
 
 
 async def test_two_weeks_of_trouble_end_as_a_gap_that_names_the_order(stage: Stage) -> None:

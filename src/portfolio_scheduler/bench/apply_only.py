@@ -232,7 +232,7 @@ async def _account(tx: Tx, name: str) -> UUID:
         broker="groww",
         label=name,
         login="totp",
-        sealed_credentials=b"sealed",
+        credentials=accounts.SealedCredentials(sealed=b"sealed", number=1, fingerprint=None),
         now=NOW,
     )
     await accounts.save_owner(tx, account_id, ucc=name, vendor_user_id=name, segments=list(statements.SEGMENTS))

@@ -1,10 +1,12 @@
 """A worker syncs accounts at the simulator over HTTP, as it would in the evening: accounts a second."""
 
+from collections.abc import Sequence
 from datetime import date
+from uuid import UUID
 
 from portfolio_scheduler.bench import place
 from portfolio_scheduler.bench.crew import Crew
-from portfolio_scheduler.bench.figures import Aim, Figure, Scale, at_least, figure
+from portfolio_scheduler.bench.figures import Figure, Scale, at_least, figure
 from portfolio_scheduler.bench.stage import Stage, staged, trading_days
 from portfolio_scheduler.brokers.groww.client import RATES, READS
 from portfolio_scheduler.clock import ist
@@ -22,37 +24,47 @@ def simulator_options(load: Load, accounts: int, on: date) -> SimulatorOptions:
 
 
 async def measure(scale: Scale) -> list[Figure]:
-    accounts = scale.of(120, 3)
-    return [
-        await _days(scale, f"{name}, {_workers(workers)}", load, accounts, workers, at_least(60))
-        for name, load, crews in (
-            ("(a) 100 new orders, no fills", PREDECESSOR, (1, 2)),
-            ("(b) 5 new orders, 3 filled", NORMAL, (1, 2, 4)),
-        )
-        for workers in crews
-    ]
+    """Each number of workers gets a stage of its own; where figures mean nothing anyway, those of a load share one."""
+    figures: list[Figure] = []
+    for name, load, crews in (
+        ("(a) 100 new orders, no fills", PREDECESSOR, (1, 2)),
+        ("(b) 5 new orders, 3 filled", NORMAL, (1, 2, 4)),
+    ):
+        for turns in [crews] if scale.quick else [(workers,) for workers in crews]:
+            figures += await _staged_days(scale, name, load, turns)
+    return figures
 
 
 def _workers(number: int) -> str:
     return f"{number} worker{'s' if number > 1 else ''}"
 
 
-async def _days(scale: Scale, name: str, load: Load, accounts: int, workers: int, aim: Aim) -> Figure:
-    """The first day makes plans, caches and holdings; the days after it are measured."""
-    days = trading_days(scale.runs + 1)
+async def _staged_days(scale: Scale, name: str, load: Load, crews: Sequence[int]) -> list[Figure]:
+    """One stage, on which these numbers of workers take their turns, each on days of its own."""
+    accounts, each = scale.of(120, 3), scale.runs + 1
+    days = trading_days(each * len(crews))
     async with staged(simulator_options(load, accounts, days[0])) as stage:
         ids = [account.id for account in await stage.connect(range(1, accounts + 1))]
-        with stage.working(workers) as crew:
-            stage.stand_at(ist(days[0], 16))
-            first = accounts / await stage.sync(ids)
-            rates, used = [], Used(stage, crew)
-            for day in days[1:]:
-                stage.stand_at(ist(day, 16))
-                used.before()
-                rates.append(accounts / await stage.sync(ids))
-                used.after()
-            note = f"{used.told(accounts * len(rates))}; first day {first:,.0f}/s; {SYNCS_AT_ONCE} syncs at once each"
-    return figure("end-to-end", name, "accounts/s", rates, aim, note)
+        return [
+            await _days(stage, f"{name}, {_workers(workers)}", workers, ids, days[turn * each : (turn + 1) * each])
+            for turn, workers in enumerate(crews)
+        ]
+
+
+async def _days(stage: Stage, name: str, workers: int, account_ids: Sequence[UUID], days: Sequence[date]) -> Figure:
+    """The first day makes plans, caches and holdings; the days after it are measured."""
+    accounts = len(account_ids)
+    with stage.working(workers) as crew:
+        stage.stand_at(ist(days[0], 16))
+        first = accounts / await stage.sync(account_ids)
+        rates, used = [], Used(stage, crew)
+        for day in days[1:]:
+            stage.stand_at(ist(day, 16))
+            used.before()
+            rates.append(accounts / await stage.sync(account_ids))
+            used.after()
+        note = f"{used.told(accounts * len(rates))}; first day {first:,.0f}/s; {SYNCS_AT_ONCE} syncs at once each"
+    return figure("end-to-end", name, "accounts/s", rates, at_least(60), note)
 
 
 class Used:
@@ -91,8 +103,11 @@ async def measure_first_day(scale: Scale) -> list[Figure]:
     """75 fills are fetched one by one: with the product's rate budget, and without, to see which of the two limits."""
     at_once = scale.of(SYNCS_AT_ONCE, 1)
     load = FIRST_DAY if not scale.quick else Load(holdings=5, positions=1, orders=10, filled=8)
-    limited = await _first_days(scale, load, at_once, limited=True)
-    free = await _first_days(scale, load, at_once, limited=False)
+    each = scale.runs + 1
+    days = trading_days(2 * each)
+    async with staged(simulator_options(load, at_once * len(days), days[0])) as stage:
+        limited = await _first_days(stage, days[:each], range(1, each * at_once + 1), limited=True)
+        free = await _first_days(stage, days[each:], range(each * at_once + 1, 2 * each * at_once + 1), limited=False)
     reads = 6 + load.filled  # user detail, holdings, positions, two pages of orders, margin
     floor = (reads - 1) // RATES[READS].per_second
     what = f"(c) {load.filled} fills one by one, {at_once} accounts at once, 1 worker"
@@ -109,15 +124,14 @@ async def measure_first_day(scale: Scale) -> list[Figure]:
     ]
 
 
-async def _first_days(scale: Scale, load: Load, at_once: int, *, limited: bool) -> list[float]:
+async def _first_days(stage: Stage, days: Sequence[date], numbers: Sequence[int], *, limited: bool) -> list[float]:
     """Seconds until new accounts are synced for the first time, on a day of its own each time."""
-    days = trading_days(scale.runs + 1)
+    at_once = len(numbers) // len(days)
     seconds = []
-    async with staged(simulator_options(load, at_once * len(days), days[0])) as stage:
-        with stage.working(1, limited=limited):
-            for number, day in enumerate(days):
-                stage.stand_at(ist(day, 10))
-                own = await stage.connect(range(number * at_once + 1, (number + 1) * at_once + 1))
-                stage.stand_at(ist(day, 16))
-                seconds.append(await stage.sync([account.id for account in own]))
+    with stage.working(1, limited=limited):
+        for turn, day in enumerate(days):
+            stage.stand_at(ist(day, 10))
+            own = await stage.connect(numbers[turn * at_once : (turn + 1) * at_once])
+            stage.stand_at(ist(day, 16))
+            seconds.append(await stage.sync([account.id for account in own]))
     return seconds[1:]

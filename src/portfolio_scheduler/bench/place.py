@@ -11,7 +11,6 @@ import psutil
 
 from portfolio_scheduler.bench.crew import cpu_seconds
 from portfolio_scheduler.db import embedded
-from portfolio_scheduler.db.migrate import migrate
 from portfolio_scheduler.settings import Settings
 
 
@@ -33,6 +32,8 @@ def settings_in(place: Path) -> Settings:
 @contextmanager
 def running(settings: Settings) -> Iterator[str]:
     """The server, its tables made. Yields the owner's connection string."""
+    from portfolio_scheduler.db.migrate import migrate  # noqa: PLC0415 - Alembic costs every process half a second
+
     with embedded.running(settings) as owner:
         migrate(owner, settings)
         yield owner

@@ -6,7 +6,7 @@ import psutil
 
 from portfolio_scheduler.bench.crew import Crew, Failed
 from portfolio_scheduler.bench.figures import Figure, Scale, at_least, figure
-from portfolio_scheduler.bench.stage import host
+from portfolio_scheduler.bench.host import host
 from portfolio_scheduler.clock import SystemClock, ist
 from portfolio_scheduler.simulator.options import LAST_DAY, Load, SimulatorOptions
 

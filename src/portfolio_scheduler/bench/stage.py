@@ -1,120 +1,41 @@
 """The whole product on a stage: simulator and workers in processes of their own, accounts connected, days that pass.
 
-A worker here is what `portfolio-scheduler worker` runs: planner, sweeper and queue, with its own number of syncs at
-once. Syncs are put on the queue as the planner puts them there.
+Syncs are put on the queue as the planner puts them there.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
-import psutil
 
 from portfolio_scheduler.app import App, running
 from portfolio_scheduler.bench import place
-from portfolio_scheduler.bench.crew import Crew, Failed, peak_memory_bytes
+from portfolio_scheduler.bench.crew import Crew, Failed
+from portfolio_scheduler.bench.host import host
+from portfolio_scheduler.bench.worker import worker
 from portfolio_scheduler.brokers.broker import Credentials
-from portfolio_scheduler.brokers.budget import Rate
-from portfolio_scheduler.brokers.groww.client import RATES, Groww
-from portfolio_scheduler.clock import StoppedClock, SystemClock, TickingClock, ist
+from portfolio_scheduler.clock import StoppedClock, SystemClock, ist
 from portfolio_scheduler.db import planning, queue
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.planning import Due
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain.records import Login
-from portfolio_scheduler.jobs import Pulse, work
 from portfolio_scheduler.market.calendar import make_calendar
-from portfolio_scheduler.settings import Settings
 from portfolio_scheduler.simulator.options import LAST_DAY, SimulatorOptions
-from portfolio_scheduler.simulator.server import Simulator
-from portfolio_scheduler.simulator.server import running as simulated
 from portfolio_scheduler.sync.connect import connect
 
 CONNECTED_AT_ONCE = 6
 LOOK_SECONDS = 0.02  # how often we ask whether all syncs have ended
 PATIENCE_SECONDS = 600
-UNLIMITED = {kind: Rate(per_second=10**6, per_minute=10**6) for kind in RATES}
 
 
 def trading_days(how_many: int) -> list[date]:
     """The last ones the simulator has prices for."""
     sessions = make_calendar().sessions(date(2024, 1, 1), LAST_DAY)
     return [session.on for session in sessions][-how_many:]
-
-
-class Host:
-    """The simulator's process."""
-
-    def __init__(self, simulator: Simulator) -> None:
-        self.simulator = simulator
-
-    async def url(self) -> str:
-        return self.simulator.url
-
-    async def logins(self) -> list[dict[str, Any]]:
-        return self.simulator.logins()
-
-    async def token(self, number: int) -> str:
-        return self.simulator.token(number)
-
-    async def pin(self, core: int) -> None:
-        psutil.Process().cpu_affinity([core])
-
-    async def stand_at(self, at: datetime, *, ticking: bool = True) -> None:
-        """Move the clock, and let every account live through the time in between: no part of what is measured."""
-        self.simulator.set_clock(at)
-        self.simulator.set_ticking(ticking=ticking)
-        for login in self.simulator.accounts:
-            self.simulator.account(login.number)
-
-    async def calls(self) -> int:
-        """How many calls were answered since last asked."""
-        answered = len(self.simulator.requests)
-        self.simulator.requests.clear()
-        return answered
-
-    async def statuses(self) -> dict[int, int]:
-        """How many calls since last asked were answered by which HTTP status."""
-        return dict(Counter(request.status for request in self.simulator.requests))
-
-
-@asynccontextmanager
-async def host(options: SimulatorOptions) -> AsyncIterator[Host]:
-    async with simulated(options) as simulator:
-        yield Host(simulator)
-
-
-class Worker:
-    """A worker's process."""
-
-    def __init__(self, clock: TickingClock) -> None:
-        self.clock = clock
-
-    async def stand_at(self, at: datetime) -> None:
-        self.clock.set(at)
-
-    async def peak_bytes(self) -> int:
-        return peak_memory_bytes()
-
-
-@asynccontextmanager
-async def worker(settings: Settings, at: datetime, *, limited: bool) -> AsyncIterator[Worker]:
-    clock = TickingClock(at)
-    async with running(settings, clock) as product:
-        free = {"groww": Groww(settings.groww_url, rates=UNLIMITED)}
-        app = product if limited else msgspec.structs.replace(product, brokers=free)
-        stop = asyncio.Event()
-        working = asyncio.create_task(work(app, stop, Pulse()))
-        try:
-            yield Worker(clock)
-        finally:
-            stop.set()
-            await working
 
 
 class Stage:

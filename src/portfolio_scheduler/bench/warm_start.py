@@ -9,7 +9,8 @@ from portfolio_scheduler.bench import place
 from portfolio_scheduler.bench.crew import Crew, Failed
 from portfolio_scheduler.bench.end_to_end import NORMAL, simulator_options
 from portfolio_scheduler.bench.figures import Figure, Scale, at_most, figure
-from portfolio_scheduler.bench.stage import host, trading_days
+from portfolio_scheduler.bench.host import host
+from portfolio_scheduler.bench.stage import trading_days
 from portfolio_scheduler.clock import SystemClock, ist
 
 STEPS = "the process, the embedded server, the sync, the server's stop"

@@ -16,6 +16,7 @@ from portfolio_scheduler.cli.coverage import coverage
 from portfolio_scheduler.cli.demo import demo
 from portfolio_scheduler.cli.history import changes, fills, orders
 from portfolio_scheduler.cli.instruments import instruments
+from portfolio_scheduler.cli.keys import keys
 from portfolio_scheduler.cli.market_days import market_days
 from portfolio_scheduler.cli.migrate import migrate
 from portfolio_scheduler.cli.portfolio import holdings, positions, snapshots, summary
@@ -48,6 +49,7 @@ app.command()(simulator)
 app.command()(bench)
 app.command()(migrate)
 app.add_typer(accounts, name="accounts")
+app.add_typer(keys, name="keys")
 app.add_typer(schedules, name="schedules")
 app.add_typer(market_days, name="market-days")
 app.add_typer(instruments, name="instruments")

@@ -47,6 +47,11 @@ def prepared() -> "Settings":
     return settings
 
 
+def present(settings: "Settings") -> datetime:
+    """The time for a command that needs no database."""
+    return (clock.get() or make_clock(settings.clock)).now()
+
+
 def run(command: "Callable[[App], Awaitable[T]]") -> T:
     """Open the product and run one function in it."""
     return uvloop.run(_run(prepared(), command))

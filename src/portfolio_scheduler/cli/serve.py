@@ -39,6 +39,7 @@ def serve_command(
                 worker=with_worker,
                 stop=stop,
             ),
+            opens=with_worker,
         )
     )
 
@@ -48,25 +49,28 @@ def worker_command() -> None:
     uvloop.run(until_stopped(load(), _work))
 
 
-async def until_stopped(settings: Settings, serving: Serving, clock: Clock | None = None) -> None:
+async def until_stopped(
+    settings: Settings, serving: Serving, clock: Clock | None = None, *, opens: bool = True
+) -> None:
     """Run the product until the process is asked to end; a second signal does not interrupt the ending."""
     from portfolio_scheduler.app import running
+    from portfolio_scheduler.jobs import is_outage
 
-    log.configure(settings.log_level, settings.log_format)
+    log.configure(settings.log_level, settings.log_format, is_outage)
     with told_in_one_line(), stopping() as stop:
-        async with running(settings, clock or make_clock(settings.clock)) as app, kept(settings):
+        async with running(settings, clock or make_clock(settings.clock), opens=opens) as app, kept(settings):
             await serving(app, stop)
 
 
 @asynccontextmanager
-async def kept(settings: Settings) -> AsyncIterator[None]:
+async def kept(settings: Settings, **pace: float) -> AsyncIterator[None]:
     """While inside, the embedded database is started again when it stops under us."""
     from portfolio_scheduler.db.keeper import keep_running
 
     if settings.database_url:
         yield
         return
-    keeper = asyncio.create_task(keep_running(settings), name="keeper")
+    keeper = asyncio.create_task(keep_running(settings, **pace), name="keeper")
     try:
         yield
     finally:
@@ -92,15 +96,15 @@ def stopping() -> Iterator[asyncio.Event]:
 def told_in_one_line() -> Iterator[None]:
     """Tasks of libraries that a lost database ended, and that nobody asks how they ended, are trouble of a kind that
     is told already. Any other error of such a task is a bug, and keeps its traceback."""
-    from portfolio_scheduler.jobs import TROUBLE, first_line
+    from portfolio_scheduler.jobs import is_outage
 
     def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error, task = context.get("exception"), context.get("task") or context.get("future")
-        if not isinstance(error, TROUBLE):
+        if error is None or not is_outage(error):
             loop.default_exception_handler(context)
             return
         name = task.get_name() if isinstance(task, asyncio.Task) else "unknown"
-        log.logger().warning("a task ended badly", task=name, error=type(error).__name__, reason=first_line(error))
+        log.logger().warning("a task ended badly", task=name, error=type(error).__name__, reason=log.first_line(error))
 
     loop = asyncio.get_running_loop()
     before = loop.get_exception_handler()
@@ -111,18 +115,20 @@ def told_in_one_line() -> Iterator[None]:
         loop.set_exception_handler(before)
 
 
-async def serve(app: "App", *, host: str, port: int, worker: bool = True, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set. Every "now" is the app's clock's."""
-    from portfolio_scheduler.jobs import Pulse, work
+async def serve(
+    app: "App", *, host: str, port: int, worker: bool = True, stop: asyncio.Event, finish_seconds: int | None = None
+) -> None:
+    """Serve until `stop` is set, then give running syncs so long to end. Every "now" is the app's clock's."""
+    from portfolio_scheduler.jobs import FINISH_SECONDS, Pulse, stand_by, work
     from portfolio_scheduler.web.server import listening
 
     pulse = Pulse() if worker else None
     async with listening(app, host, port, pulse) as address:
         typer.echo(f"Listening on {address} (health: {address}/health/ready). Ctrl-C stops it.")
         if pulse is None:
-            await stop.wait()
+            await stand_by(app, stop)
         else:
-            await work(app, stop, pulse)
+            await work(app, stop, pulse, finish_seconds=finish_seconds or FINISH_SECONDS)
         log.logger().info("stopping")
 
 

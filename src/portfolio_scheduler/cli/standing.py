@@ -16,10 +16,11 @@ from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads import accounts as reads
 from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, CoverageRow, FindingRow
 from portfolio_scheduler.domain.records import Outcome
+from portfolio_scheduler.market.timetables import timetable
 from portfolio_scheduler.sync.dating import clock_advice
 from portfolio_scheduler.sync.risks import risks
 from portfolio_scheduler.sync.schedules import mornings
-from portfolio_scheduler.sync.slots import last_run, next_run, timetable
+from portfolio_scheduler.sync.slots import last_run, next_run
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -32,6 +33,8 @@ class Standing(Struct, frozen=True, kw_only=True):
     login: str
     login_valid_until: datetime | None  # of the access token that is kept
     login_is_valid: bool
+    credentials_fingerprint: str | None  # tells two credentials apart, and nothing else
+    credentials_at: datetime | None  # since when the account has these
     state: str  # active, paused, needs_login, closed
     segments: list[str]
     created_at: datetime
@@ -91,6 +94,8 @@ def _standing(app: App, row: AccountRow, now: datetime, due: tuple[datetime | No
         login=row.login,
         login_valid_until=row.token_expires_at,
         login_is_valid=row.token_expires_at is not None and row.token_expires_at > now,
+        credentials_fingerprint=row.credentials_fingerprint,
+        credentials_at=row.credentials_at,
         state=row.state,
         segments=row.segments,
         created_at=row.created_at,
@@ -142,6 +147,12 @@ def login_in_words(one: Standing) -> str:
         return f"{one.login}, until {ist_time(one.login_valid_until)}"
     renews = "renews by itself" if one.login == "totp" else "expired"
     return f"{one.login}, {renews}"
+
+
+def credentials_in_words(one: Standing) -> str | None:
+    if one.credentials_at is None:
+        return None
+    return f"{one.credentials_fingerprint or 'no fingerprint'}, since {ist_time(one.credentials_at)}"
 
 
 def reasons(batch: BatchRow) -> list[str]:
@@ -236,6 +247,7 @@ def print_standing(to: Console, one: Standing) -> None:
         (Column("Segments"), ", ".join(one.segments) or None),
         (Column("State"), one.state.replace("_", " ")),
         (Column("Login"), login_in_words(one)),
+        (Column("Credentials"), credentials_in_words(one)),
         (Column("Connected", Kind.INSTANT), one.created_at),
         (Column("Last expected", Kind.INSTANT), one.last_expected_at),
         (Column("Last sync"), outcome(one)),

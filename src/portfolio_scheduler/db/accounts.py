@@ -10,6 +10,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.domain.schedule import DEFAULT
 from portfolio_scheduler.errors import Conflict, InvalidInput, NotFound
 
 
@@ -25,6 +26,9 @@ class Account(Struct, frozen=True, kw_only=True):
     login: str
     segments: list[str]
     sealed_credentials: bytes | None
+    credentials_number: int
+    credentials_fingerprint: str | None
+    credentials_at: datetime | None
     sealed_token: bytes | None
     token_expires_at: datetime | None
     schedules: list[dict[str, str]]
@@ -38,8 +42,23 @@ class Account(Struct, frozen=True, kw_only=True):
         return f"Account(id={self.id}, label={self.label!r}, broker={self.broker!r}, state={self.state!r})"
 
 
-_COLUMNS = """id, user_id, broker, broker_account_id, ucc, label, login, segments, sealed_credentials, sealed_token,
-    token_expires_at, schedules, late_pass, state, planned_through, resume_at, created_at"""
+DEFAULT_SCHEDULES = ({"cron": DEFAULT.cron, "timezone": DEFAULT.timezone},)
+
+
+class SealedCredentials(Struct, frozen=True, kw_only=True):
+    """Credentials as they are kept, with what may be told of them."""
+
+    sealed: bytes
+    number: int  # the how manieth of the account they are
+    fingerprint: str | None
+
+    def __repr__(self) -> str:
+        return f"SealedCredentials({self.number}, {self.fingerprint})"
+
+
+_COLUMNS = """id, user_id, broker, broker_account_id, ucc, label, login, segments, sealed_credentials,
+    credentials_number, credentials_fingerprint, credentials_at, sealed_token, token_expires_at, schedules, late_pass,
+    state, planned_through, resume_at, created_at"""
 
 
 async def ensure_user(tx: Tx, name: str, now: datetime) -> UUID:
@@ -74,18 +93,38 @@ async def add(
     broker: str,
     label: str,
     login: str,
-    sealed_credentials: bytes,
+    credentials: SealedCredentials,
     now: datetime,
+    number: str | None = None,
+    schedules: Sequence[Mapping[str, str]] | None = None,
+    late_pass: bool = True,
 ) -> None:
-    """Add an account; a label that the user already has is a `Conflict`."""
+    """Add an account; a label that the user already has is a `Conflict`. `number` is what its owner says the broker
+    calls it, for one whose credentials were not tried."""
     try:
         await tx.execute(
             """
-            INSERT INTO broker_accounts
-                (id, user_id, broker, label, login, sealed_credentials, planned_through, created_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+            INSERT INTO broker_accounts (id, user_id, broker, broker_account_id, label, login, sealed_credentials,
+                credentials_number, credentials_fingerprint, credentials_at, schedules, late_pass, planned_through,
+                created_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
-            (account_id, user_id, broker, label, login, sealed_credentials, now, now),
+            (
+                account_id,
+                user_id,
+                broker,
+                number,
+                label,
+                login,
+                credentials.sealed,
+                credentials.number,
+                credentials.fingerprint,
+                now,
+                Jsonb(list(DEFAULT_SCHEDULES if schedules is None else schedules)),
+                late_pass,
+                now,
+                now,
+            ),
         )
     except psycopg.errors.UniqueViolation as e:
         raise Conflict(f"There is already an account labelled {label!r}; choose another label.") from e
@@ -148,15 +187,26 @@ async def leave_alone(tx: Tx, account_id: UUID, until: datetime) -> None:
     await tx.execute("UPDATE broker_accounts SET resume_at = %s WHERE id = %s", (until, account_id))
 
 
-async def save_login(tx: Tx, account_id: UUID, login: str, sealed_credentials: bytes) -> None:
+async def save_login(tx: Tx, account_id: UUID, login: str, credentials: SealedCredentials, now: datetime) -> None:
     """New credentials in place of the old ones; their token goes as well."""
     await tx.execute(
         """
-        UPDATE broker_accounts SET login = %s, sealed_credentials = %s, sealed_token = NULL, token_expires_at = NULL
+        UPDATE broker_accounts SET login = %s, sealed_credentials = %s, credentials_number = %s,
+            credentials_fingerprint = %s, credentials_at = %s, sealed_token = NULL, token_expires_at = NULL
         WHERE id = %s AND state <> 'closed'
         """,
-        (login, sealed_credentials, account_id),
+        (login, credentials.sealed, credentials.number, credentials.fingerprint, now, account_id),
     )
+
+
+async def rename(tx: Tx, account_id: UUID, label: str) -> None:
+    """Another label; one that the user already has is a `Conflict`."""
+    try:
+        await tx.execute(
+            "UPDATE broker_accounts SET label = %s WHERE id = %s AND state <> 'closed'", (label, account_id)
+        )
+    except psycopg.errors.UniqueViolation as e:
+        raise Conflict(f"There is already an account labelled {label!r}; choose another label.") from e
 
 
 async def set_state(tx: Tx, account_id: UUID, state: str) -> None:
@@ -167,8 +217,8 @@ async def close(tx: Tx, account_id: UUID) -> None:
     """For good: the secrets are destroyed, the label and the broker account are free for a new one."""
     await tx.execute(
         """
-        UPDATE broker_accounts SET state = 'closed', sealed_credentials = NULL, sealed_token = NULL,
-            token_expires_at = NULL
+        UPDATE broker_accounts SET state = 'closed', sealed_credentials = NULL, credentials_fingerprint = NULL,
+            credentials_at = NULL, sealed_token = NULL, token_expires_at = NULL
         WHERE id = %s
         """,
         (account_id,),

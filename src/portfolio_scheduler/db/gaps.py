@@ -6,6 +6,7 @@ from typing import LiteralString
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from portfolio_scheduler.db.documents import read
 from portfolio_scheduler.db.pool import Tx
@@ -44,23 +45,28 @@ async def unseen(tx: Tx, account_id: UUID, days: Sequence[date]) -> list[date]:
 
 
 ASKED_AT_ONCE = 50  # the rest by the next sync
-LOOK_BACK = timedelta(days=14)  # for so long an order is asked for while the broker is in trouble
-_unfinished = msgspec.json.Decoder(list[Order])
+LOOK_BACK = timedelta(days=14)  # for so long an order is asked for while it is open still or the broker in trouble
 
-# Rows `o` of current_orders that were open when last seen, and of which nobody has learned or given up the end since.
+# Rows `o` of current_orders that were open when last seen or asked for, neither asked for today nor given up since.
 # The statuses are spelt out for the index `current_orders_open`; a test holds them to FILL_FINAL.
 UNFINISHED: LiteralString = """
     o.status NOT IN ('CANCELLED', 'COMPLETED', 'DELIVERY_AWAITED', 'EXECUTED', 'FAILED', 'REJECTED')
     AND coalesce(o.trade_on, o.listed_on) < %(today)s AND o.listed_on < %(today)s
     AND NOT EXISTS (SELECT FROM effective_ledger_events e
-        WHERE e.account_id = o.account_id AND e.kind IN ('GAP', 'RECOVERED') AND e.trading_on >= o.listed_on
-            AND e.subject = o.broker_order_id)
+        WHERE e.account_id = o.account_id AND e.trading_on >= o.listed_on AND e.subject = o.broker_order_id
+            AND (e.kind = 'GAP'
+                OR (e.kind = 'RECOVERED' AND (e.observed_at AT TIME ZONE 'Asia/Kolkata')::date >= %(today)s)))
 """
-
+# The day on which such an order was last asked for and answered as still open; NULL if it never was.
+_ANSWERED_ON: LiteralString = """(
+    SELECT max((e.observed_at AT TIME ZONE 'Asia/Kolkata')::date) FROM effective_ledger_events e
+    WHERE e.account_id = o.account_id AND e.kind = 'RECOVERED' AND e.trading_on >= o.listed_on
+        AND e.subject = o.broker_order_id)"""
 
 # When they are asked for without waiting for the day's run: the morning after, before any session opens. By account.
 _MORNINGS: LiteralString = f"""
-    SELECT o.account_id, max((greatest(o.listed_on, o.trade_on) + 1 + time '08:15') AT TIME ZONE 'Asia/Kolkata') AS at
+    SELECT o.account_id, max((greatest(o.listed_on, o.trade_on, {_ANSWERED_ON}) + 1 + time '08:15')
+        AT TIME ZONE 'Asia/Kolkata') AS at
     FROM current_orders o WHERE {{of}} o.listed_on >= %(since)s AND {UNFINISHED} GROUP BY o.account_id
 """  # noqa: S608 - a constant
 MORNINGS: LiteralString = _MORNINGS.replace("{of}", "")
@@ -78,33 +84,30 @@ async def mornings(tx: Tx, account_ids: Sequence[UUID], now: datetime, today: da
     return dict(await cursor.fetchall())
 
 
-async def unfinished(tx: Tx, account_id: UUID, today: date, listed: Sequence[str]) -> list[Order]:
-    """Orders of days before this date that were open when last seen, do not stand in the list read now, and of which
-    nobody has asked for the end. Oldest first."""
-    return await _orders(tx, account_id, today, listed, since_on=today - LOOK_BACK, until_on=today)
+class Unfinished(Struct, frozen=True, kw_only=True):
+    """An order of an earlier day of which nobody knows the end."""
+
+    order: Order
+    listed_on: date
+    answered_on: date | None  # when the broker was last asked for it and called it open still
+
+    def is_hopeless(self, today: date) -> bool:
+        """Whether it has been asked for so long that nothing is to be expected."""
+        return self.listed_on < today - LOOK_BACK
 
 
-async def unanswered(tx: Tx, account_id: UUID, today: date, listed: Sequence[str]) -> list[Order]:
-    """The same orders, once they have been asked for without an answer for so long that nothing is to be expected."""
-    return await _orders(tx, account_id, today, listed, since_on=date.min, until_on=today - LOOK_BACK)
+_unfinished = msgspec.json.Decoder(list[Unfinished])
 
 
-async def _orders(
-    tx: Tx, account_id: UUID, today: date, listed: Sequence[str], *, since_on: date, until_on: date
-) -> list[Order]:
+async def unfinished(tx: Tx, account_id: UUID, today: date, listed: Sequence[str]) -> list[Unfinished]:
+    """Orders of days before this date that were open when last seen, do not stand in the list read now, and that
+    nobody has asked for today. Oldest first."""
     query = f"""
-        SELECT coalesce(json_agg(to_json(o) ORDER BY o.first_seq), '[]')::text FROM (
+        SELECT coalesce(json_agg(json_build_object('order', to_json(o), 'listed_on', o.listed_on,
+            'answered_on', {_ANSWERED_ON}) ORDER BY o.first_seq), '[]')::text FROM (
             SELECT * FROM current_orders o
-            WHERE account_id = %(account)s AND listed_on >= %(since)s AND listed_on < %(until)s
-                AND broker_order_id <> ALL(%(listed)s) AND {UNFINISHED}
+            WHERE account_id = %(account)s AND broker_order_id <> ALL(%(listed)s) AND {UNFINISHED}
             ORDER BY first_seq LIMIT %(most)s) o
     """  # noqa: S608 - a constant
-    parameters = {
-        "account": account_id,
-        "since": since_on,
-        "until": until_on,
-        "today": today,
-        "listed": list(listed),
-        "most": ASKED_AT_ONCE,
-    }
+    parameters = {"account": account_id, "today": today, "listed": list(listed), "most": ASKED_AT_ONCE}
     return await read(tx, query, parameters, _unfinished)

@@ -16,7 +16,7 @@ LOOK_SECONDS = 5
 log = logger()
 
 
-async def keep_running(settings: Settings) -> None:
+async def keep_running(settings: Settings, look_seconds: float = LOOK_SECONDS) -> None:
     """Look every few seconds, for ever. What keeps the server from starting is said once."""
     said = ""
     while True:
@@ -28,4 +28,4 @@ async def keep_running(settings: Settings) -> None:
             if error.message != said:
                 log.warning("the embedded database has stopped and cannot be started", reason=error.message)
             said = error.message
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(look_seconds)

@@ -31,6 +31,11 @@ def known(settings: Settings, section: str, role: str) -> str | None:
     return _read(path(settings)).get(section, {}).get(role)
 
 
+def installs(settings: Settings) -> list[str]:
+    """The installations that the key folder serves."""
+    return [section for section in _read(path(settings)) if section.startswith("install ")]
+
+
 def keep(settings: Settings, section: str, role: str, password: str) -> None:
     with _changing(settings) as sections:
         sections.setdefault(section, {})[role] = password

@@ -33,6 +33,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 # After so long without the database a pool gives up until it is asked again, instead of waiting ever longer by itself.
 RECONNECT_SECONDS = 10
+WAIT_SECONDS = 10.0  # for a free connection
 
 LIMITS: dict[Role, Limits] = {"worker": Limits(60, 5, 30), "api": Limits(5, 2, 10)}
 
@@ -118,17 +119,26 @@ class CountedConnection(AsyncConnection[TupleRow]):
 
 
 def make_pool(
-    conninfo: str, role: Role, *, min_size: int = 1, max_size: int = 8, wait_seconds: float = 10, name: str = ""
+    conninfo: str,
+    role: Role,
+    *,
+    min_size: int = 1,
+    max_size: int = 8,
+    wait_seconds: float = WAIT_SECONDS,
+    name: str = "",
 ) -> Pool:
     """A pool that is not open yet: use it with `async with opened(pool)`.
 
-    `name` ends up in `application_name`, where `pg_stat_activity` and the server's log show it.
+    The API's connections commit each pipeline by themselves, so that a read is one round trip (`pipelined`). `name`
+    ends up in `application_name`, where `pg_stat_activity` and the server's log show it.
     """
     options = {
         "application_name": f"portfolio-scheduler {name or role}",
         "options": _session_options(LIMITS[role]),
         "connect_timeout": 10,
     }
+    if role == "api":  # only there: procrastinate opens connections with these options and this one of its own
+        options["autocommit"] = True
     return AsyncConnectionPool(
         conninfo,
         connection_class=CountedConnection,
@@ -174,16 +184,34 @@ async def _see_that_it_connects(pool: Pool) -> None:
     await connection.close()
 
 
-@asynccontextmanager
-async def transaction(pool: Pool) -> AsyncIterator[Tx]:
-    """The only commit: everything inside happens together or not at all."""
+async def _connection_of(pool: Pool) -> Tx:
     try:
-        connection = await pool.getconn()
+        return await pool.getconn()
     except PoolTimeout as error:
         raise DatabaseUnavailable(
             f"No database connection became free within {pool.timeout:g} s: the database is down, or all "
             f"{pool.max_size} connections of the pool are busy; try again."
         ) from error
+
+
+@asynccontextmanager
+async def pipelined(pool: Pool) -> AsyncIterator[Tx]:
+    """Statements that travel together and are one implicit transaction of PostgreSQL's, for reads of the API.
+
+    Results are there once the block has ended. Nothing that writes belongs here: it would commit.
+    """
+    connection = await _connection_of(pool)
+    try:
+        async with connection.pipeline():
+            yield connection
+    finally:
+        await pool.putconn(connection)
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Tx]:
+    """The only commit: everything inside happens together or not at all."""
+    connection = await _connection_of(pool)
     try:
         _count("BEGIN")
         async with connection.transaction():

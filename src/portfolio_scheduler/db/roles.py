@@ -1,7 +1,8 @@
 """The two roles that run the product, `<prefix>_api` and `<prefix>_worker`, and what each may do.
 
 What a role may do with a table follows from the table's kind, which stands first in its comment; a new table needs no
-line here. Columns called `sealed_…` hold secrets and are not shown to the API, which could not open them anyway.
+line here, unless the API writes to it. Columns called `sealed_…` hold secrets and are not shown to the API, which
+could not open them anyway.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from portfolio_scheduler.db import passwords
+from portfolio_scheduler.db import passwords, row_security
 from portfolio_scheduler.db.pool import Role
 from portfolio_scheduler.db.server import Connection, connected
 from portfolio_scheduler.errors import SetupProblem
@@ -23,7 +24,26 @@ SEALED = "sealed_"
 
 READ, ADD, ALTER = ("SELECT",), ("SELECT", "INSERT"), ("SELECT", "INSERT", "UPDATE")
 ALL = (*ALTER, "DELETE")
-WORKER_MAY = {"fact": ADD, "control": ALTER, "derived": ALL, "reference": ALL, "view": READ, "queue": ALL}
+WORKER_MAY = {
+    "fact": ADD,
+    "log": ADD,
+    "control": ALTER,
+    "people": ALL,
+    "derived": ALL,
+    "reference": ALL,
+    "view": READ,
+    "queue": ALL,
+}
+API_MAY = dict.fromkeys(WORKER_MAY, READ) | {"log": ADD, "people": ALL}
+# What the API writes besides: requests to the worker, syncs to be run, and accounts that its owner wants untested.
+API_MAY_ALSO = {
+    "users": "INSERT, UPDATE",
+    "account_requests": "INSERT, UPDATE (status, reason, ended_at, sealed_credentials)",
+    "account_heads": "INSERT (account_id)",
+    "sync_batches": "INSERT (id, account_id, trigger, wanted, status, queued_at), UPDATE (wanted)",
+    "broker_accounts": "INSERT (id, user_id, broker, broker_account_id, label, login, sealed_credentials, "
+    "credentials_number, credentials_fingerprint, credentials_at, schedules, late_pass, planned_through, created_at)",
+}
 KINDS = frozenset(WORKER_MAY) - {"queue"}
 
 
@@ -72,7 +92,11 @@ def _apply(connection: Connection, settings: Settings, *, reset_passwords: bool)
     section, prefix = install(connection)
     for role in ROLES:
         _ensure(connection, settings, section, f"{prefix}_{role}", reset_passwords=reset_passwords)
-    for statement in _grants(connection, prefix, find_relations(connection)):
+    relations = find_relations(connection)
+    for statement in _grants(connection, prefix, relations):
+        connection.execute(statement)
+    tables = {relation.name: relation.columns for relation in relations if relation.kind not in {"view", "queue"}}
+    for statement in row_security.statements(prefix, tables):
         connection.execute(statement)
 
 
@@ -172,7 +196,9 @@ def _api_grants(relation: Relation, api: Identifier) -> Iterator[Composed]:
         shown = [Identifier(column) for column in relation.columns if not column.startswith(SEALED)]
         yield SQL("GRANT SELECT ({}) ON {} TO {}").format(SQL(", ").join(shown), Identifier(relation.name), api)
     else:
-        yield _grant(READ, relation.name, api)
+        yield _grant(API_MAY[relation.kind], relation.name, api)
+    if also := API_MAY_ALSO.get(relation.name):
+        yield SQL("GRANT {} ON {} TO {}").format(SQL(also), Identifier(relation.name), api)
 
 
 def _api_queue_grants(table: str, api: Identifier) -> Iterator[Composed]:

@@ -94,6 +94,200 @@ CREATE DOMAIN public.units AS numeric
 ALTER DOMAIN public.units OWNER TO portfolio_scheduler;
 
 --
+-- Name: viewer; Type: TYPE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TYPE public.viewer AS (
+	user_id uuid,
+	name text,
+	role text,
+	session_id uuid,
+	token_id uuid,
+	authenticated_at timestamp with time zone,
+	second_factor boolean,
+	scopes text[]
+);
+
+
+ALTER TYPE public.viewer OWNER TO portfolio_scheduler;
+
+--
+-- Name: app_door(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_door() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT coalesce(current_setting('app.door', true), '')
+$$;
+
+
+ALTER FUNCTION public.app_door() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_door(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
+
+
+--
+-- Name: app_now(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_now() RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT nullif(current_setting('app.now', true), '')::timestamptz
+$$;
+
+
+ALTER FUNCTION public.app_now() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_now(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_now() IS 'the time this transaction of the API goes by';
+
+
+--
+-- Name: app_user(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_user() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT nullif(current_setting('app.user_id', true), '')::uuid
+$$;
+
+
+ALTER FUNCTION public.app_user() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_user(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_user() IS 'whose data this transaction of the API is about; null is nobody';
+
+
+--
+-- Name: count_price_writes(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.count_price_writes() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM written) THEN
+        UPDATE public.price_writes SET writes = writes + 1 WHERE shard = pg_catalog.pg_backend_pid() % 64;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+
+ALTER FUNCTION public.count_price_writes() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION count_price_writes(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.count_price_writes() IS 'after a statement that wrote closing prices';
+
+
+--
+-- Name: enter_as(public.viewer, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    PERFORM set_config('app.door', '', true), set_config('app.now', at::text, true),
+        set_config('app.user_id', coalesce((who).user_id::text, ''), true);
+END
+$$;
+
+
+ALTER FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION enter_as(who public.viewer, at timestamp with time zone); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) IS 'says for this transaction who asks, and when';
+
+
+--
+-- Name: enter_session(uuid, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.enter_session(session uuid, at timestamp with time zone) RETURNS public.viewer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    who public.viewer;
+BEGIN
+    PERFORM set_config('app.door', 'session', true);
+    SELECT u.id, u.name, u.role, s.id, NULL::uuid, s.authenticated_at, s.second_factor, NULL::text[] INTO who
+    FROM public.sessions s JOIN public.users u ON u.id = s.user_id
+    WHERE s.id = session AND s.ended_at IS NULL AND s.expires_at > at
+        AND s.refreshed_at + make_interval(secs => s.idle_seconds) > at AND u.disabled_at IS NULL;
+    PERFORM public.enter_as(who, at);
+    RETURN who;
+END
+$$;
+
+
+ALTER FUNCTION public.enter_session(session uuid, at timestamp with time zone) OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION enter_session(session uuid, at timestamp with time zone); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.enter_session(session uuid, at timestamp with time zone) IS 'who a session belongs to, and begins their transaction; all null when it counts no more';
+
+
+--
+-- Name: enter_token(bytea, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.enter_token(token bytea, at timestamp with time zone) RETURNS public.viewer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+DECLARE
+    who public.viewer;
+BEGIN
+    PERFORM set_config('app.door', 'session', true);
+    SELECT u.id, u.name, u.role, NULL::uuid, t.id, t.created_at, false, t.scopes INTO who
+    FROM public.api_tokens t JOIN public.users u ON u.id = t.user_id
+    WHERE t.digest = token AND t.ended_at IS NULL AND t.expires_at > at AND u.disabled_at IS NULL;
+    PERFORM public.enter_as(who, at);
+    UPDATE public.api_tokens SET last_used_on = (at AT TIME ZONE 'Asia/Kolkata')::date
+    WHERE id = who.token_id AND last_used_on IS DISTINCT FROM (at AT TIME ZONE 'Asia/Kolkata')::date;
+    RETURN who;
+END
+$$;
+
+
+ALTER FUNCTION public.enter_token(token bytea, at timestamp with time zone) OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION enter_token(token bytea, at timestamp with time zone); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.enter_token(token bytea, at timestamp with time zone) IS 'the same for a token of a program';
+
+
+--
 -- Name: guard_fact(regclass); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -739,6 +933,47 @@ COMMENT ON FUNCTION public.refuse_change() IS 'raises PS001 with the reason give
 
 
 --
+-- Name: access_log; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.access_log (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    at timestamp with time zone NOT NULL,
+    kind text NOT NULL,
+    actor_id uuid,
+    subject_id uuid,
+    account_id uuid,
+    address text NOT NULL,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE ONLY public.access_log FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.access_log OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE access_log; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.access_log IS 'log: logins, changes of access, and who saw whose figures; only added to';
+
+
+--
+-- Name: COLUMN access_log.actor_id; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.access_log.actor_id IS 'who did it; null before a login';
+
+
+--
+-- Name: COLUMN access_log.subject_id; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.access_log.subject_id IS 'whose login or figures it was';
+
+
+--
 -- Name: account_heads; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -747,8 +982,12 @@ CREATE TABLE public.account_heads (
     seq bigint DEFAULT 0 NOT NULL,
     last_leaf bytea,
     fence bigint DEFAULT 0 NOT NULL,
+    looked_fence bigint,
+    look_at timestamp with time zone,
     CONSTRAINT account_heads_seq_check CHECK ((seq >= 0))
 );
+
+ALTER TABLE ONLY public.account_heads FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.account_heads OWNER TO portfolio_scheduler;
@@ -761,6 +1000,77 @@ COMMENT ON TABLE public.account_heads IS 'control: per account the last fact''s 
 
 
 --
+-- Name: COLUMN account_heads.looked_fence; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.looked_fence IS 'the fence of the newest batch when the planner last looked at how it had ended';
+
+
+--
+-- Name: COLUMN account_heads.look_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.look_at IS 'when it looks again although the fence is still the same';
+
+
+--
+-- Name: account_requests; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.account_requests (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    user_id uuid NOT NULL,
+    account_id uuid NOT NULL,
+    kind text NOT NULL,
+    parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
+    sealed_credentials bytea,
+    status text DEFAULT 'queued'::text NOT NULL,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    beat_at timestamp with time zone,
+    error_class text,
+    reason text,
+    created_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT account_requests_check CHECK (((ended_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
+    CONSTRAINT account_requests_check1 CHECK (((ended_at IS NULL) OR (sealed_credentials IS NULL))),
+    CONSTRAINT account_requests_kind_check CHECK ((kind = ANY (ARRAY['connect'::text, 'change'::text, 'test'::text, 'token'::text, 'close'::text]))),
+    CONSTRAINT account_requests_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'refused'::text, 'failed'::text, 'withdrawn'::text])))
+);
+
+ALTER TABLE ONLY public.account_requests FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.account_requests OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE account_requests; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.account_requests IS 'control: what an owner asks of an account through the API and a worker does; secrets go when it ends';
+
+
+--
+-- Name: COLUMN account_requests.account_id; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_requests.account_id IS 'of an account to be connected: the id it will have';
+
+
+--
+-- Name: COLUMN account_requests.asked_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_requests.asked_at IS 'by the database''s own clock, as leases are: after a minute nobody acts on it any more';
+
+
+--
+-- Name: COLUMN account_requests.beat_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_requests.beat_at IS 'last sign of life of the worker that is at it, by the same clock';
+
+
+--
 -- Name: alembic_version; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -770,6 +1080,58 @@ CREATE TABLE public.alembic_version (
 
 
 ALTER TABLE public.alembic_version OWNER TO portfolio_scheduler;
+
+--
+-- Name: api_tokens; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.api_tokens (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_id uuid NOT NULL,
+    name text NOT NULL,
+    digest bytea NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    last_used_on date,
+    ended_at timestamp with time zone,
+    CONSTRAINT api_tokens_name_check CHECK (((name <> ''::text) AND (length(name) <= 100)))
+);
+
+ALTER TABLE ONLY public.api_tokens FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.api_tokens OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE api_tokens; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.api_tokens IS 'people: tokens for programs, shown once and kept as their SHA-256';
+
+
+--
+-- Name: attempts; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.attempts (
+    bucket text NOT NULL,
+    window_at timestamp with time zone NOT NULL,
+    count integer NOT NULL,
+    CONSTRAINT attempts_count_check CHECK ((count > 0))
+);
+
+ALTER TABLE ONLY public.attempts FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.attempts OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE attempts; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.attempts IS 'people: how often something was tried in a stretch of time, for limits that hold across processes';
+
 
 --
 -- Name: broker_accounts; Type: TABLE; Schema: public; Owner: portfolio_scheduler
@@ -793,11 +1155,18 @@ CREATE TABLE public.broker_accounts (
     created_at timestamp with time zone NOT NULL,
     late_pass boolean DEFAULT true NOT NULL,
     resume_at timestamp with time zone,
+    credentials_number integer DEFAULT 1 NOT NULL,
+    credentials_fingerprint text,
+    credentials_at timestamp with time zone,
     CONSTRAINT broker_accounts_check CHECK (((sealed_credentials IS NOT NULL) OR (state = 'closed'::text))),
+    CONSTRAINT broker_accounts_credentials_fingerprint_check CHECK ((credentials_fingerprint ~ '^[0-9a-f]{8}$'::text)),
+    CONSTRAINT broker_accounts_credentials_number_check CHECK ((credentials_number > 0)),
     CONSTRAINT broker_accounts_label_check CHECK (((label <> ''::text) AND (length(label) <= 100))),
     CONSTRAINT broker_accounts_login_check CHECK ((login = ANY (ARRAY['totp'::text, 'approval'::text, 'token'::text]))),
     CONSTRAINT broker_accounts_state_check CHECK ((state = ANY (ARRAY['active'::text, 'paused'::text, 'needs_login'::text, 'closed'::text])))
 );
+
+ALTER TABLE ONLY public.broker_accounts FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.broker_accounts OWNER TO portfolio_scheduler;
@@ -838,6 +1207,27 @@ COMMENT ON COLUMN public.broker_accounts.resume_at IS 'until then the broker wan
 
 
 --
+-- Name: COLUMN broker_accounts.credentials_number; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.credentials_number IS 'how many credentials the account has had; bound into the sealed ones';
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_fingerprint; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.credentials_fingerprint IS 'tells two credentials apart, and nothing else; null for those from before there were fingerprints';
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.broker_accounts.credentials_at IS 'since when the account has these';
+
+
+--
 -- Name: broker_payloads; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -857,6 +1247,8 @@ CREATE TABLE public.broker_payloads (
     CONSTRAINT broker_payloads_size_check CHECK ((size >= 0))
 );
 ALTER TABLE ONLY public.broker_payloads ALTER COLUMN body SET STORAGE EXTERNAL;
+
+ALTER TABLE ONLY public.broker_payloads FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.broker_payloads OWNER TO portfolio_scheduler;
@@ -952,6 +1344,8 @@ CREATE TABLE public.rereadings (
     CONSTRAINT rereadings_status_check CHECK ((status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text])))
 );
 
+ALTER TABLE ONLY public.rereadings FORCE ROW LEVEL SECURITY;
+
 
 ALTER TABLE public.rereadings OWNER TO portfolio_scheduler;
 
@@ -990,11 +1384,14 @@ CREATE TABLE public.sync_batches (
     error_text text,
     reading bytea,
     fingerprint bytea,
+    last_seq bigint,
     CONSTRAINT sync_batches_check CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
     CONSTRAINT sync_batches_standing_check CHECK ((standing = ANY (ARRAY['provisional'::text, 'final'::text, 'late'::text]))),
     CONSTRAINT sync_batches_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'partial'::text, 'failed'::text]))),
     CONSTRAINT sync_batches_trigger_check CHECK ((trigger = ANY (ARRAY['scheduled'::text, 'manual'::text, 'catch-up'::text, 'retry'::text, 'replay'::text])))
 );
+
+ALTER TABLE ONLY public.sync_batches FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.sync_batches OWNER TO portfolio_scheduler;
@@ -1039,6 +1436,13 @@ COMMENT ON COLUMN public.sync_batches.reading IS 'zlib of JSON: the raw answers 
 --
 
 COMMENT ON COLUMN public.sync_batches.fingerprint IS 'SHA-256 of what the answers to the first questions said: the same again is the same statement';
+
+
+--
+-- Name: COLUMN sync_batches.last_seq; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sync_batches.last_seq IS 'the number of the account''s last fact when this batch ended: all that was known then';
 
 
 --
@@ -1118,6 +1522,8 @@ CREATE TABLE public.ledger_events (
     CONSTRAINT ledger_events_kind_check CHECK ((kind = ANY (ARRAY['GAP'::text, 'RECOVERED'::text, 'MISSING'::text, 'DISCREPANCY'::text, 'SUSPECT'::text, 'QUARANTINED'::text, 'ANNULLED'::text, 'CORRECTION'::text, 'CONFIG'::text, 'CLEARED'::text]))),
     CONSTRAINT ledger_events_seq_check CHECK ((seq > 0))
 );
+
+ALTER TABLE ONLY public.ledger_events FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.ledger_events OWNER TO portfolio_scheduler;
@@ -1211,6 +1617,8 @@ CREATE TABLE public.portfolio_snapshots (
     CONSTRAINT portfolio_snapshots_revision_check CHECK ((revision > 0)),
     CONSTRAINT portfolio_snapshots_seq_check CHECK ((seq > 0))
 );
+
+ALTER TABLE ONLY public.portfolio_snapshots FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.portfolio_snapshots OWNER TO portfolio_scheduler;
@@ -1352,6 +1760,8 @@ END) STORED,
     filled_value public.amount GENERATED ALWAYS AS (((filled_quantity)::numeric * (average_fill_price)::numeric)) STORED
 );
 
+ALTER TABLE ONLY public.current_orders FORCE ROW LEVEL SECURITY;
+
 
 ALTER TABLE public.current_orders OWNER TO portfolio_scheduler;
 
@@ -1395,6 +1805,8 @@ CREATE TABLE public.holding_changes (
     CONSTRAINT holding_changes_explanation_check CHECK ((explanation = ANY (ARRAY['first_seen'::text, 'traded'::text, 'settled'::text, 'pledged'::text, 'locked'::text, 'transferred'::text, 'corporate_action'::text, 'repriced'::text, 'renamed'::text, 'unexplained'::text]))),
     CONSTRAINT holding_changes_seq_check CHECK ((seq > 0))
 );
+
+ALTER TABLE ONLY public.holding_changes FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.holding_changes OWNER TO portfolio_scheduler;
@@ -1484,6 +1896,8 @@ CREATE TABLE public.order_fills (
     CONSTRAINT order_fills_check CHECK ((corrects_seq < seq)),
     CONSTRAINT order_fills_seq_check CHECK ((seq > 0))
 );
+
+ALTER TABLE ONLY public.order_fills FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.order_fills OWNER TO portfolio_scheduler;
@@ -1591,6 +2005,8 @@ CREATE TABLE public.order_history (
     CONSTRAINT order_history_seq_check CHECK ((seq > 0))
 );
 
+ALTER TABLE ONLY public.order_history FORCE ROW LEVEL SECURITY;
+
 
 ALTER TABLE public.order_history OWNER TO portfolio_scheduler;
 
@@ -1695,6 +2111,8 @@ CREATE TABLE public.order_quantity_changes (
     CONSTRAINT order_quantity_changes_check CHECK ((corrects_seq < seq)),
     CONSTRAINT order_quantity_changes_seq_check CHECK ((seq > 0))
 );
+
+ALTER TABLE ONLY public.order_quantity_changes FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.order_quantity_changes OWNER TO portfolio_scheduler;
@@ -1806,6 +2224,8 @@ CREATE TABLE public.position_changes (
     CONSTRAINT position_changes_seq_check CHECK ((seq > 0))
 );
 
+ALTER TABLE ONLY public.position_changes FORCE ROW LEVEL SECURITY;
+
 
 ALTER TABLE public.position_changes OWNER TO portfolio_scheduler;
 
@@ -1891,6 +2311,8 @@ CREATE TABLE public.real_holdings (
     invested_value public.amount GENERATED ALWAYS AS (((quantity)::numeric * (average_price)::numeric)) STORED
 );
 
+ALTER TABLE ONLY public.real_holdings FORCE ROW LEVEL SECURITY;
+
 
 ALTER TABLE public.real_holdings OWNER TO portfolio_scheduler;
 
@@ -1948,6 +2370,32 @@ ALTER VIEW public.holding_values OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON VIEW public.holding_values IS 'view: the holdings now, each with its newest price; no price, no value';
+
+
+--
+-- Name: idempotency_keys; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.idempotency_keys (
+    user_id uuid NOT NULL,
+    key text NOT NULL,
+    request_digest bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    status integer NOT NULL,
+    answer jsonb NOT NULL,
+    CONSTRAINT idempotency_keys_key_check CHECK (((key <> ''::text) AND (length(key) <= 200)))
+);
+
+ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.idempotency_keys OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE idempotency_keys; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.idempotency_keys IS 'people: what a request with that key was answered, so that asking again changes nothing';
 
 
 --
@@ -2093,6 +2541,34 @@ COMMENT ON COLUMN public.instruments.successor_isin IS 'the ISIN that a corporat
 
 
 --
+-- Name: invitations; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.invitations (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    digest bytea NOT NULL,
+    role text NOT NULL,
+    invited_by uuid,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    used_at timestamp with time zone,
+    used_by uuid,
+    CONSTRAINT invitations_role_check CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text])))
+);
+
+ALTER TABLE ONLY public.invitations FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.invitations OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE invitations; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.invitations IS 'people: who may register; the first one, by nobody, is the set-up token printed at the start';
+
+
+--
 -- Name: login_probes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2108,6 +2584,8 @@ CREATE TABLE public.login_probes (
     CONSTRAINT login_probes_check CHECK (((outcome IS NULL) = (ended_at IS NULL))),
     CONSTRAINT login_probes_outcome_check CHECK ((outcome = ANY (ARRAY['ok'::text, 'owner'::text, 'later'::text])))
 );
+
+ALTER TABLE ONLY public.login_probes FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.login_probes OWNER TO portfolio_scheduler;
@@ -2183,6 +2661,8 @@ CREATE TABLE public.notices (
     link text
 );
 
+ALTER TABLE ONLY public.notices FORCE ROW LEVEL SECURITY;
+
 
 ALTER TABLE public.notices OWNER TO portfolio_scheduler;
 
@@ -2214,6 +2694,8 @@ CREATE TABLE public.open_findings (
     observed_at timestamp with time zone NOT NULL,
     details jsonb NOT NULL
 );
+
+ALTER TABLE ONLY public.open_findings FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.open_findings OWNER TO portfolio_scheduler;
@@ -2256,6 +2738,8 @@ CREATE TABLE public.real_positions (
     day_value public.amount GENERATED ALWAYS AS ((((credit_quantity)::numeric * (credit_price)::numeric) - ((debit_quantity)::numeric * (debit_price)::numeric))) STORED,
     net_value public.amount GENERATED ALWAYS AS (((quantity)::numeric * (net_price)::numeric)) STORED
 );
+
+ALTER TABLE ONLY public.real_positions FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.real_positions OWNER TO portfolio_scheduler;
@@ -2352,6 +2836,25 @@ ALTER TABLE public.price_lines OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.price_lines IS 'reference: lines of a price file while it is being imported';
+
+
+--
+-- Name: price_writes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.price_writes (
+    shard integer NOT NULL,
+    writes bigint DEFAULT 0 NOT NULL
+);
+
+
+ALTER TABLE public.price_writes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE price_writes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.price_writes IS 'reference: how often closing prices were written, in parts; their sum moves with every write';
 
 
 --
@@ -2473,6 +2976,117 @@ ALTER TABLE public.procrastinate_workers ALTER COLUMN id ADD GENERATED ALWAYS AS
 
 
 --
+-- Name: recovery_codes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.recovery_codes (
+    user_id uuid NOT NULL,
+    digest bytea NOT NULL,
+    used_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.recovery_codes FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.recovery_codes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE recovery_codes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.recovery_codes IS 'people: codes that stand in for the second factor, once each';
+
+
+--
+-- Name: sessions; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.sessions (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_id uuid NOT NULL,
+    begun_at timestamp with time zone NOT NULL,
+    authenticated_at timestamp with time zone NOT NULL,
+    refreshed_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    idle_seconds integer NOT NULL,
+    remembered boolean NOT NULL,
+    second_factor boolean NOT NULL,
+    device_digest bytea NOT NULL,
+    refresh_digest bytea NOT NULL,
+    previous_digest bytea,
+    replayed boolean DEFAULT false NOT NULL,
+    address text NOT NULL,
+    agent text NOT NULL,
+    ended_at timestamp with time zone,
+    ended_because text,
+    CONSTRAINT sessions_idle_seconds_check CHECK ((idle_seconds > 0))
+);
+
+ALTER TABLE ONLY public.sessions FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.sessions OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE sessions; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.sessions IS 'people: logins; each is a family of refresh tokens, of which the newest counts';
+
+
+--
+-- Name: COLUMN sessions.authenticated_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sessions.authenticated_at IS 'when the password was last given: some acts want it to be recent';
+
+
+--
+-- Name: COLUMN sessions.previous_digest; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sessions.previous_digest IS 'of the token before: an answer may get lost, so it counts once more for ten seconds';
+
+
+--
+-- Name: COLUMN sessions.replayed; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sessions.replayed IS 'whether the token before has had that once';
+
+
+--
+-- Name: socket_tickets; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.socket_tickets (
+    digest bytea NOT NULL,
+    user_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    open_until timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.socket_tickets FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.socket_tickets OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE socket_tickets; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.socket_tickets IS 'people: what opens one WebSocket within half a minute';
+
+
+--
+-- Name: COLUMN socket_tickets.open_until; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.socket_tickets.open_until IS 'when the access token dies that the ticket was bought with, and the socket with it';
+
+
+--
 -- Name: users; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2480,8 +3094,19 @@ CREATE TABLE public.users (
     id uuid DEFAULT uuidv7() NOT NULL,
     name text NOT NULL,
     created_at timestamp with time zone NOT NULL,
-    CONSTRAINT users_name_check CHECK (((name <> ''::text) AND (length(name) <= 200)))
+    role text DEFAULT 'user'::text NOT NULL,
+    password_hash text,
+    password_changed_at timestamp with time zone,
+    failed_logins integer DEFAULT 0 NOT NULL,
+    factor_box bytea,
+    factor_confirmed_at timestamp with time zone,
+    factor_step bigint,
+    disabled_at timestamp with time zone,
+    CONSTRAINT users_name_check CHECK (((name <> ''::text) AND (length(name) <= 200))),
+    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text])))
 );
+
+ALTER TABLE ONLY public.users FORCE ROW LEVEL SECURITY;
 
 
 ALTER TABLE public.users OWNER TO portfolio_scheduler;
@@ -2491,6 +3116,76 @@ ALTER TABLE public.users OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.users IS 'control: people';
+
+
+--
+-- Name: COLUMN users.name; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.users.name IS 'what they log in with';
+
+
+--
+-- Name: COLUMN users.password_hash; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.users.password_hash IS 'Argon2id; null for somebody who cannot log in yet';
+
+
+--
+-- Name: COLUMN users.failed_logins; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.users.failed_logins IS 'in a row, since the last one that worked';
+
+
+--
+-- Name: COLUMN users.factor_box; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.users.factor_box IS 'the secret of the second factor, encrypted with the web''s own key';
+
+
+--
+-- Name: COLUMN users.factor_step; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.users.factor_step IS 'the last time step whose code was used: a code works once';
+
+
+--
+-- Name: viewer_grants; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.viewer_grants (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner_id uuid NOT NULL,
+    viewer_id uuid NOT NULL,
+    owner_name text NOT NULL,
+    viewer_name text NOT NULL,
+    granted_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT viewer_grants_check CHECK ((owner_id <> viewer_id))
+);
+
+ALTER TABLE ONLY public.viewer_grants FORCE ROW LEVEL SECURITY;
+
+
+ALTER TABLE public.viewer_grants OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE viewer_grants; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.viewer_grants IS 'people: who may read whose accounts, until when';
+
+
+--
+-- Name: COLUMN viewer_grants.owner_name; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.viewer_grants.owner_name IS 'as it was; the rows of other users are not shown to either';
 
 
 --
@@ -2515,6 +3210,14 @@ ALTER TABLE ONLY public.procrastinate_periodic_defers ALTER COLUMN id SET DEFAUL
 
 
 --
+-- Name: access_log access_log_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.access_log
+    ADD CONSTRAINT access_log_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: account_heads account_heads_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2523,11 +3226,35 @@ ALTER TABLE ONLY public.account_heads
 
 
 --
+-- Name: account_requests account_requests_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.account_requests
+    ADD CONSTRAINT account_requests_pkey PRIMARY KEY (id);
+
+
+--
 -- Name: alembic_version alembic_version_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
 ALTER TABLE ONLY public.alembic_version
     ADD CONSTRAINT alembic_version_pkey PRIMARY KEY (version_num);
+
+
+--
+-- Name: api_tokens api_tokens_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.api_tokens
+    ADD CONSTRAINT api_tokens_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: attempts attempts_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.attempts
+    ADD CONSTRAINT attempts_pkey PRIMARY KEY (bucket, window_at);
 
 
 --
@@ -2579,6 +3306,14 @@ ALTER TABLE ONLY public.holding_changes
 
 
 --
+-- Name: idempotency_keys idempotency_keys_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key);
+
+
+--
 -- Name: install install_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2608,6 +3343,14 @@ ALTER TABLE ONLY public.instrument_loading
 
 ALTER TABLE ONLY public.instruments
     ADD CONSTRAINT instruments_pkey PRIMARY KEY (exchange, segment, trading_symbol, from_on);
+
+
+--
+-- Name: invitations invitations_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_pkey PRIMARY KEY (id);
 
 
 --
@@ -2699,6 +3442,14 @@ ALTER TABLE ONLY public.position_changes
 
 
 --
+-- Name: price_writes price_writes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.price_writes
+    ADD CONSTRAINT price_writes_pkey PRIMARY KEY (shard);
+
+
+--
 -- Name: procrastinate_events procrastinate_events_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -2755,11 +3506,35 @@ ALTER TABLE ONLY public.real_positions
 
 
 --
+-- Name: recovery_codes recovery_codes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.recovery_codes
+    ADD CONSTRAINT recovery_codes_pkey PRIMARY KEY (user_id, digest);
+
+
+--
 -- Name: rereadings rereadings_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
 ALTER TABLE ONLY public.rereadings
     ADD CONSTRAINT rereadings_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: sessions sessions_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: socket_tickets socket_tickets_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.socket_tickets
+    ADD CONSTRAINT socket_tickets_pkey PRIMARY KEY (user_id, digest);
 
 
 --
@@ -2792,6 +3567,77 @@ ALTER TABLE ONLY public.users
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: viewer_grants viewer_grants_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.viewer_grants
+    ADD CONSTRAINT viewer_grants_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: access_log_by_actor; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX access_log_by_actor ON public.access_log USING btree (actor_id, at);
+
+
+--
+-- Name: access_log_by_subject; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX access_log_by_subject ON public.access_log USING btree (subject_id, at);
+
+
+--
+-- Name: access_log_by_time; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX access_log_by_time ON public.access_log USING btree (at);
+
+
+--
+-- Name: account_requests_by_user; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX account_requests_by_user ON public.account_requests USING btree (user_id, created_at);
+
+
+--
+-- Name: account_requests_open; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX account_requests_open ON public.account_requests USING btree (created_at) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
+
+
+--
+-- Name: api_tokens_by_user; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX api_tokens_by_user ON public.api_tokens USING btree (user_id, created_at);
+
+
+--
+-- Name: api_tokens_digest; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX api_tokens_digest ON public.api_tokens USING btree (digest);
+
+
+--
+-- Name: attempts_by_time; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX attempts_by_time ON public.attempts USING btree (window_at);
+
+
+--
+-- Name: broker_accounts_by_user; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX broker_accounts_by_user ON public.broker_accounts USING btree (user_id);
 
 
 --
@@ -2883,6 +3729,13 @@ CREATE INDEX instruments_isin ON public.instruments USING btree (isin);
 --
 
 CREATE INDEX instruments_symbol ON public.instruments USING btree (trading_symbol);
+
+
+--
+-- Name: invitations_digest; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX invitations_digest ON public.invitations USING btree (digest);
 
 
 --
@@ -3047,6 +3900,20 @@ CREATE INDEX rereadings_batch ON public.rereadings USING btree (account_id, batc
 
 
 --
+-- Name: sessions_by_user; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX sessions_by_user ON public.sessions USING btree (user_id, begun_at);
+
+
+--
+-- Name: socket_tickets_digest; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX socket_tickets_digest ON public.socket_tickets USING btree (digest);
+
+
+--
 -- Name: sync_batches_by_day; Type: INDEX; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3082,6 +3949,20 @@ CREATE INDEX sync_batches_unsettled ON public.sync_batches USING btree (finished
 
 
 --
+-- Name: viewer_grants_by_owner; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX viewer_grants_by_owner ON public.viewer_grants USING btree (owner_id, granted_at);
+
+
+--
+-- Name: viewer_grants_by_viewer; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX viewer_grants_by_viewer ON public.viewer_grants USING btree (viewer_id, owner_id);
+
+
+--
 -- Name: sync_batches batches_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3097,6 +3978,15 @@ ALTER TABLE public.sync_batches ENABLE ALWAYS TRIGGER batches_stay;
 CREATE TRIGGER batches_stay_rows BEFORE DELETE ON public.sync_batches FOR EACH ROW EXECUTE FUNCTION public.refuse_change('batches are kept');
 
 ALTER TABLE public.sync_batches ENABLE ALWAYS TRIGGER batches_stay_rows;
+
+
+--
+-- Name: access_log facts_stay; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.access_log FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.access_log ENABLE ALWAYS TRIGGER facts_stay;
 
 
 --
@@ -3187,6 +4077,15 @@ ALTER TABLE public.position_changes ENABLE ALWAYS TRIGGER facts_stay;
 CREATE TRIGGER facts_stay BEFORE DELETE OR UPDATE OR TRUNCATE ON public.rereadings FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
 
 ALTER TABLE public.rereadings ENABLE ALWAYS TRIGGER facts_stay;
+
+
+--
+-- Name: access_log facts_stay_rows; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER facts_stay_rows BEFORE DELETE OR UPDATE ON public.access_log FOR EACH ROW EXECUTE FUNCTION public.refuse_change('facts are only added to; append a correction');
+
+ALTER TABLE public.access_log ENABLE ALWAYS TRIGGER facts_stay_rows;
 
 
 --
@@ -3289,6 +4188,27 @@ ALTER TABLE public.sync_batches ENABLE ALWAYS TRIGGER finished_batches_stay;
 
 
 --
+-- Name: closing_prices prices_added; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER prices_added AFTER INSERT ON public.closing_prices REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.count_price_writes();
+
+
+--
+-- Name: closing_prices prices_changed; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER prices_changed AFTER UPDATE ON public.closing_prices REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.count_price_writes();
+
+
+--
+-- Name: closing_prices prices_removed; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER prices_removed AFTER DELETE ON public.closing_prices REFERENCING OLD TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.count_price_writes();
+
+
+--
 -- Name: procrastinate_jobs procrastinate_jobs_notify_queue_job_aborted_v1; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3346,6 +4266,22 @@ ALTER TABLE ONLY public.account_heads
 
 
 --
+-- Name: account_requests account_requests_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.account_requests
+    ADD CONSTRAINT account_requests_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+
+--
+-- Name: api_tokens api_tokens_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.api_tokens
+    ADD CONSTRAINT api_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+
+--
 -- Name: broker_accounts broker_accounts_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3367,6 +4303,30 @@ ALTER TABLE ONLY public.broker_payloads
 
 ALTER TABLE ONLY public.holding_changes
     ADD CONSTRAINT holding_changes_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: idempotency_keys idempotency_keys_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.idempotency_keys
+    ADD CONSTRAINT idempotency_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+
+--
+-- Name: invitations invitations_invited_by_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_invited_by_fkey FOREIGN KEY (invited_by) REFERENCES public.users(id);
+
+
+--
+-- Name: invitations invitations_used_by_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT invitations_used_by_fkey FOREIGN KEY (used_by) REFERENCES public.users(id);
 
 
 --
@@ -3458,11 +4418,43 @@ ALTER TABLE ONLY public.procrastinate_periodic_defers
 
 
 --
+-- Name: recovery_codes recovery_codes_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.recovery_codes
+    ADD CONSTRAINT recovery_codes_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+
+--
 -- Name: rereadings rereadings_account_id_batch_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
 ALTER TABLE ONLY public.rereadings
     ADD CONSTRAINT rereadings_account_id_batch_id_fkey FOREIGN KEY (account_id, batch_id) REFERENCES public.sync_batches(account_id, id);
+
+
+--
+-- Name: sessions sessions_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+
+--
+-- Name: socket_tickets socket_tickets_session_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.socket_tickets
+    ADD CONSTRAINT socket_tickets_session_id_fkey FOREIGN KEY (session_id) REFERENCES public.sessions(id);
+
+
+--
+-- Name: socket_tickets socket_tickets_user_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.socket_tickets
+    ADD CONSTRAINT socket_tickets_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
 
 
 --
@@ -3474,12 +4466,887 @@ ALTER TABLE ONLY public.sync_batches
 
 
 --
+-- Name: viewer_grants viewer_grants_owner_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.viewer_grants
+    ADD CONSTRAINT viewer_grants_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.users(id);
+
+
+--
+-- Name: viewer_grants viewer_grants_viewer_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.viewer_grants
+    ADD CONSTRAINT viewer_grants_viewer_id_fkey FOREIGN KEY (viewer_id) REFERENCES public.users(id);
+
+
+--
+-- Name: access_log; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.access_log ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: account_heads; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.account_heads ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: account_requests; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.account_requests ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: attempts api_all; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_all ON public.attempts TO portfolio_scheduler_api USING (true) WITH CHECK (true);
+
+
+--
+-- Name: invitations api_all; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_all ON public.invitations TO portfolio_scheduler_api USING (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+
+
+--
+-- Name: api_tokens api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_delete ON public.api_tokens FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: idempotency_keys api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_delete ON public.idempotency_keys FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: recovery_codes api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_delete ON public.recovery_codes FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: sessions api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_delete ON public.sessions FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: socket_tickets api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_delete ON public.socket_tickets FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: access_log api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.access_log FOR INSERT TO portfolio_scheduler_api WITH CHECK (true);
+
+
+--
+-- Name: account_heads api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.account_heads FOR INSERT TO portfolio_scheduler_api WITH CHECK ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a
+  WHERE (a.user_id = ( SELECT public.app_user() AS app_user))))));
+
+
+--
+-- Name: account_requests api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.account_requests FOR INSERT TO portfolio_scheduler_api WITH CHECK ((user_id = ( SELECT public.app_user() AS app_user)));
+
+
+--
+-- Name: api_tokens api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.api_tokens FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: broker_accounts api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.broker_accounts FOR INSERT TO portfolio_scheduler_api WITH CHECK ((user_id = ( SELECT public.app_user() AS app_user)));
+
+
+--
+-- Name: idempotency_keys api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.idempotency_keys FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: recovery_codes api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.recovery_codes FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: sessions api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.sessions FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: socket_tickets api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.socket_tickets FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: sync_batches api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.sync_batches FOR INSERT TO portfolio_scheduler_api WITH CHECK ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a
+  WHERE (a.user_id = ( SELECT public.app_user() AS app_user))))));
+
+
+--
+-- Name: users api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.users FOR INSERT TO portfolio_scheduler_api WITH CHECK ((( SELECT public.app_door() AS app_door) = 'identity'::text));
+
+
+--
+-- Name: viewer_grants api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_insert ON public.viewer_grants FOR INSERT TO portfolio_scheduler_api WITH CHECK ((owner_id = ( SELECT public.app_user() AS app_user)));
+
+
+--
+-- Name: access_log api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.access_log FOR SELECT TO portfolio_scheduler_api USING (((actor_id = ( SELECT public.app_user() AS app_user)) OR (subject_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+
+
+--
+-- Name: account_heads api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.account_heads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: account_requests api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.account_requests FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+
+
+--
+-- Name: api_tokens api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.api_tokens FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = ANY (ARRAY['session'::text, 'identity'::text]))));
+
+
+--
+-- Name: broker_accounts api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.broker_accounts FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (user_id = ANY (ARRAY( SELECT g.owner_id
+   FROM public.viewer_grants g
+  WHERE ((g.viewer_id = ( SELECT public.app_user() AS app_user)) AND (g.ended_at IS NULL) AND (g.expires_at > ( SELECT public.app_now() AS app_now)) AND (( SELECT public.app_door() AS app_door) <> 'subject'::text))))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+
+
+--
+-- Name: broker_payloads api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.broker_payloads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: current_orders api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.current_orders FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: holding_changes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.holding_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: idempotency_keys api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.idempotency_keys FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: ledger_events api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.ledger_events FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: login_probes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.login_probes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: notices api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.notices FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: open_findings api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.open_findings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: order_fills api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.order_fills FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: order_history api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.order_history FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: order_quantity_changes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.order_quantity_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: portfolio_snapshots api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.portfolio_snapshots FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: position_changes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.position_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: real_holdings api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.real_holdings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: real_positions api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.real_positions FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: recovery_codes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.recovery_codes FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: rereadings api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.rereadings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))));
+
+
+--
+-- Name: sessions api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.sessions FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = ANY (ARRAY['session'::text, 'identity'::text]))));
+
+
+--
+-- Name: socket_tickets api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.socket_tickets FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: sync_batches api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.sync_batches FOR SELECT TO portfolio_scheduler_api USING (((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+
+
+--
+-- Name: users api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.users FOR SELECT TO portfolio_scheduler_api USING (((id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = ANY (ARRAY['session'::text, 'identity'::text])) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+
+
+--
+-- Name: viewer_grants api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_select ON public.viewer_grants FOR SELECT TO portfolio_scheduler_api USING (((owner_id = ( SELECT public.app_user() AS app_user)) OR (viewer_id = ( SELECT public.app_user() AS app_user))));
+
+
+--
+-- Name: api_tokens; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.api_tokens ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: account_requests api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.account_requests FOR UPDATE TO portfolio_scheduler_api USING ((user_id = ( SELECT public.app_user() AS app_user))) WITH CHECK ((user_id = ( SELECT public.app_user() AS app_user)));
+
+
+--
+-- Name: api_tokens api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.api_tokens FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: broker_accounts api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.broker_accounts FOR UPDATE TO portfolio_scheduler_api USING ((user_id = ( SELECT public.app_user() AS app_user))) WITH CHECK ((user_id = ( SELECT public.app_user() AS app_user)));
+
+
+--
+-- Name: idempotency_keys api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.idempotency_keys FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: recovery_codes api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.recovery_codes FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: sessions api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.sessions FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: socket_tickets api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.socket_tickets FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+
+
+--
+-- Name: sync_batches api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.sync_batches FOR UPDATE TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a
+  WHERE (a.user_id = ( SELECT public.app_user() AS app_user)))))) WITH CHECK ((account_id = ANY (ARRAY( SELECT a.id
+   FROM public.broker_accounts a
+  WHERE (a.user_id = ( SELECT public.app_user() AS app_user))))));
+
+
+--
+-- Name: users api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.users FOR UPDATE TO portfolio_scheduler_api USING (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+
+
+--
+-- Name: viewer_grants api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY api_update ON public.viewer_grants FOR UPDATE TO portfolio_scheduler_api USING (((owner_id = ( SELECT public.app_user() AS app_user)) OR (viewer_id = ( SELECT public.app_user() AS app_user)))) WITH CHECK (((owner_id = ( SELECT public.app_user() AS app_user)) OR (viewer_id = ( SELECT public.app_user() AS app_user))));
+
+
+--
+-- Name: attempts; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.attempts ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: broker_accounts; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.broker_accounts ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: broker_payloads; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.broker_payloads ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: current_orders; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.current_orders ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: holding_changes; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.holding_changes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: idempotency_keys; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: invitations; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.invitations ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: ledger_events; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.ledger_events ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: login_probes; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.login_probes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: notices; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.notices ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: open_findings; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.open_findings ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: order_fills; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.order_fills ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: order_history; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.order_history ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: order_quantity_changes; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.order_quantity_changes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: portfolio_snapshots; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.portfolio_snapshots ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: position_changes; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.position_changes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: real_holdings; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.real_holdings ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: real_positions; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.real_positions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: recovery_codes; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.recovery_codes ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: rereadings; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.rereadings ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: sessions; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.sessions ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: socket_tickets; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.socket_tickets ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: sync_batches; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.sync_batches ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: users; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: viewer_grants; Type: ROW SECURITY; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE public.viewer_grants ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: access_log worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.access_log TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: account_heads worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.account_heads TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: account_requests worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.account_requests TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: api_tokens worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.api_tokens TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: attempts worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.attempts TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: broker_accounts worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.broker_accounts TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: broker_payloads worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.broker_payloads TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: current_orders worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.current_orders TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: holding_changes worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.holding_changes TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: idempotency_keys worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.idempotency_keys TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: invitations worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.invitations TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: ledger_events worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.ledger_events TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: login_probes worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.login_probes TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: notices worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.notices TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: open_findings worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.open_findings TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: order_fills worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.order_fills TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: order_history worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.order_history TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: order_quantity_changes worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.order_quantity_changes TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: portfolio_snapshots worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.portfolio_snapshots TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: position_changes worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.position_changes TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: real_holdings worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.real_holdings TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: real_positions worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.real_positions TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: recovery_codes worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.recovery_codes TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: rereadings worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.rereadings TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: sessions worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.sessions TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: socket_tickets worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.socket_tickets TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: sync_batches worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.sync_batches TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: users worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.users TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
+-- Name: viewer_grants worker; Type: POLICY; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE POLICY worker ON public.viewer_grants TO portfolio_scheduler_worker USING (true) WITH CHECK (true);
+
+
+--
 -- Name: SCHEMA public; Type: ACL; Schema: -; Owner: pg_database_owner
 --
 
 REVOKE USAGE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO portfolio_scheduler_api;
 GRANT USAGE ON SCHEMA public TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_door(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_door() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_door() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_door() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_now(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_now() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_user(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_user() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_user() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_user() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION count_price_writes(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.count_price_writes() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.count_price_writes() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.count_price_writes() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION enter_as(who public.viewer, at timestamp with time zone); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION enter_session(session uuid, at timestamp with time zone); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.enter_session(session uuid, at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enter_session(session uuid, at timestamp with time zone) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.enter_session(session uuid, at timestamp with time zone) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION enter_token(token bytea, at timestamp with time zone); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.enter_token(token bytea, at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.enter_token(token bytea, at timestamp with time zone) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.enter_token(token bytea, at timestamp with time zone) TO portfolio_scheduler_worker;
 
 
 --
@@ -3687,6 +5554,14 @@ GRANT ALL ON FUNCTION public.refuse_change() TO portfolio_scheduler_worker;
 
 
 --
+-- Name: TABLE access_log; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT ON TABLE public.access_log TO portfolio_scheduler_worker;
+GRANT SELECT,INSERT ON TABLE public.access_log TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE account_heads; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3695,11 +5570,133 @@ GRANT SELECT ON TABLE public.account_heads TO portfolio_scheduler_api;
 
 
 --
+-- Name: COLUMN account_heads.account_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT INSERT(account_id) ON TABLE public.account_heads TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE account_requests; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.account_requests TO portfolio_scheduler_worker;
+GRANT INSERT ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(id) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.user_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(user_id) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.account_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(account_id) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.kind; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(kind) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.parameters; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(parameters) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.sealed_credentials; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT UPDATE(sealed_credentials) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.status; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(status),UPDATE(status) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.asked_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(asked_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.beat_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(beat_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.error_class; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(error_class) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.reason; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(reason),UPDATE(reason) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.created_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(created_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.ended_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(ended_at),UPDATE(ended_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE alembic_version; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
 GRANT SELECT ON TABLE public.alembic_version TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.alembic_version TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE api_tokens; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.api_tokens TO portfolio_scheduler_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.api_tokens TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE attempts; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.attempts TO portfolio_scheduler_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.attempts TO portfolio_scheduler_api;
 
 
 --
@@ -3713,28 +5710,28 @@ GRANT SELECT,INSERT,UPDATE ON TABLE public.broker_accounts TO portfolio_schedule
 -- Name: COLUMN broker_accounts.id; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(id),INSERT(id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.user_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(user_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(user_id),INSERT(user_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.broker; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(broker) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(broker),INSERT(broker) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.broker_account_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(broker_account_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(broker_account_id),INSERT(broker_account_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -3748,14 +5745,14 @@ GRANT SELECT(ucc) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 -- Name: COLUMN broker_accounts.label; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(label) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(label),INSERT(label) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.login; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(login) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(login),INSERT(login) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -3763,6 +5760,13 @@ GRANT SELECT(login) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 --
 
 GRANT SELECT(segments) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.sealed_credentials; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT INSERT(sealed_credentials) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -3776,7 +5780,7 @@ GRANT SELECT(token_expires_at) ON TABLE public.broker_accounts TO portfolio_sche
 -- Name: COLUMN broker_accounts.schedules; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(schedules) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(schedules),INSERT(schedules) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -3790,21 +5794,21 @@ GRANT SELECT(state) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 -- Name: COLUMN broker_accounts.planned_through; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(planned_through) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(planned_through),INSERT(planned_through) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.created_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(created_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(created_at),INSERT(created_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.late_pass; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(late_pass) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(late_pass),INSERT(late_pass) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -3812,6 +5816,27 @@ GRANT SELECT(late_pass) ON TABLE public.broker_accounts TO portfolio_scheduler_a
 --
 
 GRANT SELECT(resume_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_number; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(credentials_number),INSERT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_fingerprint; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(credentials_fingerprint),INSERT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN broker_accounts.credentials_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(credentials_at),INSERT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -3852,6 +5877,48 @@ GRANT SELECT ON TABLE public.rereadings TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.sync_batches TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.sync_batches TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN sync_batches.id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT INSERT(id) ON TABLE public.sync_batches TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN sync_batches.account_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT INSERT(account_id) ON TABLE public.sync_batches TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN sync_batches.trigger; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT INSERT(trigger) ON TABLE public.sync_batches TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN sync_batches.wanted; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT INSERT(wanted),UPDATE(wanted) ON TABLE public.sync_batches TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN sync_batches.status; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT INSERT(status) ON TABLE public.sync_batches TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN sync_batches.queued_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT INSERT(queued_at) ON TABLE public.sync_batches TO portfolio_scheduler_api;
 
 
 --
@@ -3999,6 +6066,14 @@ GRANT SELECT ON TABLE public.holding_values TO portfolio_scheduler_api;
 
 
 --
+-- Name: TABLE idempotency_keys; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency_keys TO portfolio_scheduler_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency_keys TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE install; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -4036,6 +6111,14 @@ GRANT SELECT ON TABLE public.instrument_loading TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.instruments TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.instruments TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE invitations; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.invitations TO portfolio_scheduler_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.invitations TO portfolio_scheduler_api;
 
 
 --
@@ -4095,6 +6178,14 @@ GRANT SELECT ON TABLE public.price_lines TO portfolio_scheduler_api;
 
 
 --
+-- Name: TABLE price_writes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.price_writes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.price_writes TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE procrastinate_events; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -4147,11 +6238,43 @@ GRANT USAGE ON SEQUENCE public.procrastinate_workers_id_seq TO portfolio_schedul
 
 
 --
+-- Name: TABLE recovery_codes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.recovery_codes TO portfolio_scheduler_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.recovery_codes TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE sessions; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.sessions TO portfolio_scheduler_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.sessions TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE socket_tickets; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.socket_tickets TO portfolio_scheduler_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.socket_tickets TO portfolio_scheduler_api;
+
+
+--
 -- Name: TABLE users; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.users TO portfolio_scheduler_worker;
-GRANT SELECT ON TABLE public.users TO portfolio_scheduler_api;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.users TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE viewer_grants; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.viewer_grants TO portfolio_scheduler_worker;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.viewer_grants TO portfolio_scheduler_api;
 
 
 --

@@ -4,18 +4,18 @@ Every sync asks before it reads, whoever started it. So whatever has been read, 
 what lies between the last day that is and the present trading day was missed.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from portfolio_scheduler.app import App
-from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db import gaps, ledger, state
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim
+from portfolio_scheduler.db.gaps import Unfinished
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.changes import Event, KnownOrder, State, as_details, fold
 from portfolio_scheduler.domain.money import plain
 from portfolio_scheduler.domain.order_diff import order_section
-from portfolio_scheduler.domain.records import Statement
 from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 
@@ -40,25 +40,26 @@ async def mark_lost_days(
     log.warning("days are lost", days=[on.isoformat() for on in missed])
 
 
-async def mark_unanswered(account: Account, claim: Claim, said: Statement, observed_at: datetime, tx: Tx) -> None:
-    """Append one GAP for each order that was asked for by its id for two weeks while the broker was in trouble."""
-    found = [
-        order
-        for order in await gaps.unanswered(tx, account.id, ist_date(observed_at), said.order_ids)
-        if said.ok(order_section(order))
-    ]
-    if not found:
+async def mark_given_up(
+    account: Account, claim: Claim, given_up: Sequence[Unfinished], observed_at: datetime, tx: Tx
+) -> None:
+    """Append one GAP for each of these orders, which have been asked for by their id for two weeks."""
+    if not given_up:
         return
     head = await ledger.lock(tx, account.id, claim.fence)
-    known = await state.load(tx, account.id, [order.broker_order_id for order in found], date.max, fills_of=())
-    lost = [_given_up(one, observed_at) for one in known.orders.values()]
+    answered = {one.order.broker_order_id for one in given_up if one.answered_on is not None}
+    ids = [one.order.broker_order_id for one in given_up]
+    known = await state.load(tx, account.id, ids, date.max, fills_of=())
+    lost = [_given_up(known.orders[one], observed_at, answered=one in answered) for one in ids]
     facts = await ledger.append(tx, head, ledger.Batch(claim.id, observed_at, {}), lost)
     await state.save(tx, account.id, State(), fold(State(), facts), head.seq)  # type: ignore[arg-type]
-    log.warning("orders are given up", orders=[event.subject for event in lost])
+    log.warning("orders are given up", orders=ids)
 
 
-def _given_up(known: KnownOrder, observed_at: datetime) -> Event:
+def _given_up(known: KnownOrder, observed_at: datetime, *, answered: bool) -> Event:
     days = gaps.LOOK_BACK.days
+    never = f"the order was open when it was last seen, and for {days} days nobody could be asked how it ended"
+    still = f"the broker has called the order open for {days} days; it is not asked for any more"
     return Event(
         kind="GAP",
         section=order_section(known.order),
@@ -66,7 +67,7 @@ def _given_up(known: KnownOrder, observed_at: datetime) -> Event:
         trading_on=known.listed_on,
         observed_at=observed_at,
         details=as_details(
-            reason=f"the order was open when it was last seen, and for {days} days nobody could be asked how it ended",
+            reason=still if answered else never,
             status=known.order.status,
             filled=plain(known.order.filled_quantity),
             **{GIVEN_UP: days},

@@ -19,15 +19,15 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db import embedded, market_days, planning, queue
 from portfolio_scheduler.db.planning import Due, Kind, KindDue
-from portfolio_scheduler.db.pool import transaction
+from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.market_days import MarketDay
 from portfolio_scheduler.domain.schedule import Schedule, Timetable
 from portfolio_scheduler.errors import InvalidInput
 from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
+from portfolio_scheduler.market.timetables import LATE
 
-LATE = timedelta(minutes=10)  # a slot older than this was slept through, and its run is a catch-up
 CROWD = 20  # so many accounts may reach the broker at once
 JITTER = timedelta(minutes=2)
 BREATH = 50  # kinds of accounts
@@ -68,8 +68,8 @@ async def plan(app: App, now: datetime) -> Planned:
         mornings = await planning.mornings(tx, now, ist_date(now), LATE)
         due += [each for each in mornings if each.account_id not in seen]
         added = await planning.add_due(tx, due, now) if due else []
-        retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings))
-        noticed = await planning.add_notices(tx, now, ist_date(now))
+        unsettled = await planning.unsettled(tx, now)
+        retries, noticed = await _settle(app, tx, unsettled, now) if unsettled else ([], [])
         await queue.enqueue(tx, [*added, *retries], waits(due))
         failpoint("planning")
     failpoint("planned")
@@ -78,12 +78,29 @@ async def plan(app: App, now: datetime) -> Planned:
     return Planned(due=len(added), retries=len(retries))
 
 
+async def _settle(
+    app: App, tx: Tx, unsettled: Sequence[UUID], now: datetime
+) -> tuple[list[UUID], list[tuple[str, str, str]]]:
+    """Retries and notices for accounts whose newest batch ended badly. Who has neither is not looked at for a while."""
+    retries = await planning.add_retries(tx, unsettled, now, roomy=embedded.has_room(app.settings))
+    noticed = await planning.add_notices(tx, unsettled, now, ist_date(now))
+    await planning.note_looks(tx, unsettled, now)
+    return retries, noticed
+
+
+async def follow_calendar(app: App) -> None:
+    """For a process that does not plan: what was announced meanwhile counts there as well."""
+    async with transaction(app.pool) as tx:
+        _follow(app, await market_days.listed(tx))
+
+
 async def sweep(app: App, now: datetime) -> Swept:
     """Give up batches whose worker died, plan them again, and wake workers for queued batches that lost their job."""
     async with transaction(app.pool) as tx:
         stale = await planning.give_up_stale(tx, now, app.settings.lease_seconds)
         unwoken = await planning.unwoken(tx, app.settings.lease_seconds)
-        retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings)) if stale else []
+        unsettled = await planning.unsettled(tx, now) if stale else []
+        retries = await planning.add_retries(tx, unsettled, now, roomy=embedded.has_room(app.settings))
         await queue.enqueue(tx, [*unwoken, *retries])
         failpoint("sweeping")
     return Swept(stale=len(stale), retries=len(retries), woken=len(unwoken))

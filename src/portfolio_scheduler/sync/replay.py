@@ -6,7 +6,7 @@ the old. A replay with an unchanged parser finds no difference and writes no fac
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,7 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.db import accounts, batches, corporate_actions, ledger, prices, snapshots
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.batches import Claim, Kept, KeptReading, Result
-from portfolio_scheduler.db.ledger import Batch, Entry, Head, Recorded, Rereading
+from portfolio_scheduler.db.ledger import Batch, Entry, Head, Recorded, Rereading, Snapshot
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.db.rebuilding import rebuild
 from portfolio_scheduler.domain.changes import (
@@ -40,6 +40,7 @@ from portfolio_scheduler.errors import BrokerError, Conflict, InvalidInput
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync.dating import CLOCK
 from portfolio_scheduler.sync.gaps import is_given_up, is_lost_day
+from portfolio_scheduler.sync.revalue import Revisions
 from portfolio_scheduler.sync.run import check_identity, fail, heartbeat, is_complete, result_of, worker_name
 from portfolio_scheduler.sync.snapshot import COMPARED, DAY_CHANGE, snapshot_of
 from portfolio_scheduler.sync.telling import DayEnd, Reading, Telling
@@ -362,7 +363,8 @@ async def _apply(app: App, account: Account, claim: Claim, history: Sequence[Kep
         if changed:
             await rebuild(tx, account.id)
         amended = await prices.amend(tx, found.prices)
-        days = await _snapshots(app, tx, head, places, found, amended=bool(amended))
+        told = _told_of_earlier_days(changed, places)
+        days = await _snapshots(app, tx, head, claim, places, found, told, amended=bool(amended))
         done = Replayed(
             account=account.label,
             account_id=str(account.id),
@@ -443,26 +445,65 @@ def _rereading(kept: Kept, reading: Reading) -> Entry:
     return Entry(fact, Batch(kept.id, kept.observed_at, {}))
 
 
+def _told_of_earlier_days(changed: Sequence[Restatement[UUID]], places: Mapping[UUID, Kept]) -> dict[date, str]:
+    """Days of which something was learned after them and is understood differently now, each with its reason."""
+    told: dict[date, set[str]] = {}
+    for restated in changed:
+        for one in (restated.old, restated.new):
+            if one is None or not isinstance(one.change, OrderChange | FillSeen):
+                continue
+            on, place = one.change.trading_on, places[one.batch]
+            assert place.trading_on is not None
+            if on < place.trading_on or place.standing == "late":
+                told.setdefault(on, set()).add(str(line_of(one.change)[1]))
+    what = "what became of order {} is understood differently"
+    return {on: what.format(", ".join(sorted(ids))) for on, ids in told.items()}
+
+
 async def _snapshots(
-    app: App, tx: Tx, head: Head, places: dict[UUID, Kept], found: Difference, *, amended: bool
+    app: App,
+    tx: Tx,
+    head: Head,
+    claim: Claim,
+    places: Mapping[UUID, Kept],
+    found: Difference,
+    told: Mapping[date, str],
+    *,
+    amended: bool,
 ) -> list[date]:
-    """New revisions of the days whose figures differ now, oldest first: each day is compared with the one before."""
+    """New revisions of the days whose figures differ now, oldest first: each day is compared with the one before.
+
+    That is of the days that were read again, and of earlier ones of whose orders what was read again tells.
+    """
+    earlier = await snapshots.days_to_value(tx, min([*told, *found.days]), head.account_id) if told else []
+    anew = Revisions(app, tx, head, Batch(claim.id, app.clock.now(), {}), {day.trading_on: day for day in earlier})
     written: list[date] = []
-    for day in sorted(found.days):
-        batch_id, before, now = found.days[day]
-        compared = await snapshots.context(tx, head.account_id, day, app.calendar.previous(day))
-        if compared.latest is not None and now.moment.rolled:
-            continue
-        revised_before = compared.before is not None and compared.before.trading_on in written
-        same = compared.latest is not None and now.says_the_same(before, compared)
-        if same and not revised_before and not amended:
-            continue
-        snapshot = await snapshot_of(
-            app, tx, now.moment, now.state, now.margin, now.counted(compared), names=(*COMPARED, *DAY_CHANGE)
-        )
+    for day in sorted({*found.days, *anew.days}):
+        follows = bool(written) and app.calendar.previous(day) == written[-1]
+        snapshot = await _as_read(app, tx, anew.head, found, day, written, amended) if day in found.days else None
         if snapshot is not None:
-            snapshot = replace(snapshot, reason=f"replay: {snapshot.reason}")
-            await ledger.append_entries(tx, head, [Entry(snapshot, _place(places[batch_id], found))])
-            head = Head(head.account_id, head.seq + 1)
+            await ledger.append_entries(tx, anew.head, [Entry(snapshot, _place(places[found.days[day][0]], found))])
+            anew.head = Head(head.account_id, anew.head.seq + 1)
+            written.append(day)
+            continue
+        is_due = day in anew.days and day not in found.days and (day in told or follows)
+        if is_due and await anew.revise(day, f"replay: {told.get(day) or 'the day before was revised'}"):
             written.append(day)
     return written
+
+
+async def _as_read(
+    app: App, tx: Tx, head: Head, found: Difference, day: date, written: Sequence[date], amended: bool
+) -> Snapshot | None:
+    """The snapshot of a day that was read again; None when the newest one says the same."""
+    _, before, now = found.days[day]
+    compared = await snapshots.context(tx, head.account_id, day, app.calendar.previous(day))
+    if compared.latest is not None and now.moment.rolled:
+        return None
+    revised_before = compared.before is not None and compared.before.trading_on in written
+    same = compared.latest is not None and now.says_the_same(before, compared)
+    if same and not revised_before and not amended:
+        return None
+    names = (*COMPARED, *DAY_CHANGE)
+    snapshot = await snapshot_of(app, tx, now.moment, now.state, now.margin, now.counted(compared), names=names)
+    return None if snapshot is None else replace(snapshot, reason=f"replay: {snapshot.reason}")

@@ -12,7 +12,7 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db import accounts, batches, ledger, snapshots
 from portfolio_scheduler.db.batches import Result
-from portfolio_scheduler.db.ledger import Batch, Head
+from portfolio_scheduler.db.ledger import Batch, Head, Snapshot
 from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.db.snapshots import DayToValue
 from portfolio_scheduler.domain.changes import State
@@ -57,52 +57,67 @@ async def _revalue_account(app: App, account_id: UUID, days: Sequence[DayToValue
         account = await accounts.load(tx, account_id)
         claim = await batches.start(tx, account_id, trigger="manual", now=now, worker=WORKER, wanted=[])
         head = await ledger.lock(tx, account_id, claim.fence)
-        batch = Batch(claim.id, now, {})
-        changes = await ledger.load_changes(tx, account_id, of=("holding_changes", "position_changes"))
-        fences = await batches.fences(tx, account_id)
+        anew = Revisions(app, tx, head, Batch(claim.id, now, {}), {day.trading_on: day for day in days})
         revised: list[date] = []
         for day in days:
-            follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
-            if day.is_outdated or follows:
-                known = _known_at(day, changes, fences)
-                if await _revise(app, tx, head, batch, day, known, f"valued anew with prices known on {ist_date(now)}"):
-                    revised.append(day.trading_on)
-                    head = Head(account_id, head.seq + 1)
+            is_due = day.is_outdated or (revised and app.calendar.previous(day.trading_on) == revised[-1])
+            why = f"valued anew with prices known on {ist_date(now)}"
+            if is_due and await anew.revise(day.trading_on, why):
+                revised.append(day.trading_on)
         result = Result(status="completed", counts={"snapshots": len(revised)})
         await batches.finish(tx, claim, result, app.clock.now())
     return Revalued(account=account.label, days=tuple(revised))
-
-
-def _known_at(day: DayToValue, changes: Sequence[ledger.Recorded], fences: Mapping[UUID, int]) -> State:
-    """What was known when the day was valued."""
-    return ledger.folded([one for one in changes if one.batch_id and fences[one.batch_id] <= day.fence], State())
 
 
 async def revise_told(app: App, tx: Tx, head: Head, batch: Batch, told: Mapping[date, str]) -> int:
     """Revise the snapshots of days that something was told of afterwards, each for its reason, and what follows from
     them. A day without a snapshot has none to revise. Returns how many were written."""
     days = await snapshots.days_to_value(tx, min(told), head.account_id) if told else []
-    if not any(day.trading_on in told for day in days):
-        return 0
-    changes = await ledger.load_changes(tx, head.account_id, of=("holding_changes", "position_changes"))
-    fences = await batches.fences(tx, head.account_id)
+    anew = Revisions(app, tx, head, batch, {day.trading_on: day for day in days})
     revised: list[date] = []
-    for day in days:
-        follows = bool(revised) and app.calendar.previous(day.trading_on) == revised[-1]
-        if day.trading_on in told or follows:
-            known = _known_at(day, changes, fences)
-            why = told.get(day.trading_on)
-            anew = why or f"the day before was revised on {ist_date(batch.observed_at)}"
-            if await _revise(app, tx, head, batch, day, known, anew, forced=why is not None):
-                revised.append(day.trading_on)
-                head = Head(head.account_id, head.seq + 1)
+    for on in anew.days:
+        why = told.get(on)
+        if why is not None or (revised and app.calendar.previous(on) == revised[-1]):
+            because = why or f"the day before was revised on {ist_date(batch.observed_at)}"
+            if await anew.revise(on, because, forced=why is not None):
+                revised.append(on)
     return len(revised)
 
 
-async def _revise(
-    app: App, tx: Tx, head: Head, batch: Batch, day: DayToValue, known: State, why: str, *, forced: bool = False
-) -> bool:
-    """Append a revision of the day if a figure differs, or if it must be said that something else does."""
+class Revisions:
+    """New revisions of days of one account, in one transaction; `head` moves with each."""
+
+    def __init__(self, app: App, tx: Tx, head: Head, batch: Batch, days: Mapping[date, DayToValue]) -> None:
+        self.head = head
+        self.days = days
+        self._app = app
+        self._tx = tx
+        self._batch = batch
+        self._facts: tuple[Sequence[ledger.Recorded], Mapping[UUID, int]] | None = None  # read when first needed
+
+    async def revise(self, on: date, why: str, *, forced: bool = False) -> bool:
+        """Append a revision of the day if a figure differs, or if it must be said that something else does."""
+        known = await self._known_at(self.days[on])
+        revision = await _revision(self._app, self._tx, self.head, self.days[on], known, why, forced=forced)
+        if revision is None:
+            return False
+        await ledger.append(self._tx, self.head, self._batch, [revision])
+        self.head = Head(self.head.account_id, self.head.seq + 1)
+        return True
+
+    async def _known_at(self, day: DayToValue) -> State:
+        """What was known when the day was valued."""
+        if self._facts is None:
+            of = ("holding_changes", "position_changes")
+            facts = await ledger.load_changes(self._tx, self.head.account_id, of=of)
+            self._facts = facts, await batches.fences(self._tx, self.head.account_id)
+        changes, fences = self._facts
+        return ledger.folded([one for one in changes if one.batch_id and fences[one.batch_id] <= day.fence], State())
+
+
+async def _revision(
+    app: App, tx: Tx, head: Head, day: DayToValue, known: State, why: str, *, forced: bool
+) -> Snapshot | None:
     previous_on = app.calendar.previous(day.trading_on)
     compared = await snapshots.context(tx, head.account_id, day.trading_on, previous_on)
     latest = compared.latest
@@ -113,14 +128,12 @@ async def _revise(
     snapshot = as_snapshot(valuation, compared, "")
     different = differing(latest, snapshot, COMPARED_ANEW)
     if not different and not forced:
-        return False
+        return None
     differs = f"differs in {', '.join(different)}" if different else "no figure differs"
     late = f"; read late, on {ist_date(day.read_at)}" if read_late else ""
-    snapshot = replace(
+    return replace(
         snapshot,
         revision=latest.revision + 1,
         reason=f"{why}: {differs}{late}",
         details=snapshot.details | {"state_seq": [str(day.state_seq)]},
     )
-    await ledger.append(tx, head, batch, [snapshot])
-    return True

@@ -6,10 +6,11 @@ everything that follows is written in one transaction at the end. Who has read t
 
 import asyncio
 import os
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -41,6 +42,7 @@ from portfolio_scheduler.domain.changes import (
 )
 from portfolio_scheduler.domain.diff import diff
 from portfolio_scheduler.domain.line_diff import position_section
+from portfolio_scheduler.domain.order_diff import order_section
 from portfolio_scheduler.domain.records import (
     Fetched,
     Instrument,
@@ -67,13 +69,14 @@ from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.sync import repetition
 from portfolio_scheduler.sync.dating import Dated, clock_advice, dated, standing_at
-from portfolio_scheduler.sync.gaps import mark_lost_days, mark_unanswered
+from portfolio_scheduler.sync.gaps import mark_given_up, mark_lost_days
 from portfolio_scheduler.sync.ownership import checked_open
 from portfolio_scheduler.sync.repetition import CLOSING_TOGETHER
 from portfolio_scheduler.sync.revalue import revise_told
 from portfolio_scheduler.sync.snapshot import take_snapshot
 
-ATTEMPTS = 6  # of a transaction, over some six seconds: a database restarts in less
+RETRY_WAITS = (0.5, 2.0, 5.0)  # seconds at most before a transaction is tried again, drawn from their upper halves
+FRESH = timedelta(minutes=5)  # what was fetched longer ago is fetched again rather than applied again
 GOOD = frozenset({Outcome.OK, Outcome.NOT_ENTITLED})
 COUNTED: Mapping[type, str] = {
     OrderSeen: "orders",
@@ -247,12 +250,11 @@ async def _asked_next(
     if before is not None:
         return before
     said = broker.parse(book.answers, book.sections, when.observed_at, when.trading_on)
-    await mark_unanswered(account, claim, said, when.observed_at, tx)
-    unfinished = [
-        order
-        for order in await gaps.unfinished(tx, account.id, ist_date(when.observed_at), said.order_ids)
-        if said.ok(f"orders:{order.segment}")  # else it may stand in the list that could not be read
-    ]
+    today = ist_date(when.observed_at)
+    left = await gaps.unfinished(tx, account.id, today, said.order_ids)
+    left = [one for one in left if said.ok(order_section(one.order))]  # else it may stand in the list not read
+    await mark_given_up(account, claim, [one for one in left if one.is_hopeless(today)], when.observed_at, tx)
+    unfinished = [one.order for one in left if not one.is_hopeless(today)]
     ids = [*said.order_ids, *(order.broker_order_id for order in unfinished)]
     known = await state.load_standing(tx, account.id, ids, when.trading_on, fills_of=())
     unpriced = await _unpriced(app, tx, said, known.state, when.observed_at, when.trading_on)
@@ -331,7 +333,7 @@ def unsealed(app: App, account: Account) -> tuple[Credentials, AccessToken | Non
     """The account's secrets, decrypted just before they are used. A dead token is no token."""
     if account.sealed_credentials is None:
         raise BrokerLoginRequired(f"Account {account.label!r} has no credentials any more; it is closed.")
-    secret = app.vault.open(account.id, "credentials", account.sealed_credentials)
+    secret = app.vault.open(account.id, "credentials", account.sealed_credentials, version=account.credentials_number)
     credentials = msgspec.json.decode(secret, type=Credentials)
     if account.sealed_token is None or account.token_expires_at is None:
         return credentials, None
@@ -395,11 +397,19 @@ def check_identity(account: Account, statement: Statement) -> None:
     owner = statement.owner
     if owner is None:
         raise unidentified(statement.sections.get("owner"))
-    if account.ucc is not None and owner.ucc != account.ucc:
+    if is_another(account, owner):
         raise BrokerLoginRequired(
-            f"These credentials belong to the broker account {owner.ucc}, but {account.label!r} is {account.ucc}; "
-            "nothing was written. Enter this account's own credentials."
+            f"These credentials belong to the broker account {owner.ucc}, but {account.label!r} is "
+            f"{account.ucc or account.broker_account_id}; nothing was written. Enter this account's own credentials."
         )
+
+
+def is_another(account: Account, owner: Owner) -> bool:
+    """Whether the broker names another account than this one. One that was saved untested is known, until its first
+    login, by the number that its owner gave, if they gave one."""
+    if account.ucc is not None:
+        return owner.ucc != account.ucc
+    return account.broker_account_id not in {None, owner.ucc, owner.vendor_user_id}
 
 
 UNIDENTIFIED: tuple[type[BrokerError], ...] = (BrokerAnswerUnknown, BrokerNotEntitled, BrokerRefused, BrokerThrottled)
@@ -447,18 +457,22 @@ async def repeat(app: App, claim: Claim, book: Fetched, when: Dated, before: Rep
 T = TypeVar("T")
 
 
-async def _again(app: App, work: Callable[[Tx], Awaitable[T]]) -> T:
-    """Do it in a transaction, and once more after a conflict or a lost connection: what failed so did nothing."""
-    for attempt in range(1, ATTEMPTS + 1):
+async def _again(app: App, work: Callable[[Tx], Awaitable[T]], *, until: datetime | None = None) -> T:
+    """Do it in a transaction, and once more after a conflict or a lost connection: what failed so did nothing.
+
+    Three times at most, as decided in docs/decisions/0011, and not after `until`.
+    """
+    for seconds in (*RETRY_WAITS, None):
         try:
             async with transaction(app.pool) as tx:
                 return await work(tx)
         except psycopg.Error as error:
-            if attempt == ATTEMPTS or not is_worth_retrying(error):
+            too_late = until is not None and app.clock.now() > until
+            if seconds is None or too_late or not is_worth_retrying(error):
                 raise
-            log.warning("transaction is tried again", attempt=attempt, sqlstate=error.sqlstate)
+            log.warning("transaction is tried again", sqlstate=error.sqlstate)
             await app.pool.check()  # one lost connection is seldom alone
-            await app.clock.sleep(0.1 * 2**attempt)
+            await app.clock.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311
     raise AssertionError("unreachable")
 
 
@@ -471,7 +485,7 @@ async def _once(app: App, claim: Claim, write: Callable[[Tx], Awaitable[Result]]
             written.append(await write(tx))
         return written[-1]
 
-    return await _again(app, work)
+    return await _again(app, work, until=app.clock.now() + FRESH)
 
 
 async def _write(

@@ -77,6 +77,8 @@ class AccountRow(Struct, frozen=True, kw_only=True):
     schedules: list[dict[str, str]]
     late_pass: bool
     token_expires_at: datetime | None
+    credentials_fingerprint: str | None
+    credentials_at: datetime | None
     created_at: datetime
     resume_at: datetime | None
     planned_through: datetime
@@ -91,7 +93,7 @@ class AccountRow(Struct, frozen=True, kw_only=True):
 
 _ACCOUNTS = """
 SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segments, a.schedules, a.late_pass,
-    a.token_expires_at, a.created_at, a.resume_at, a.planned_through,
+    a.token_expires_at, a.credentials_fingerprint, a.credentials_at, a.created_at, a.resume_at, a.planned_through,
     (SELECT to_json(d) FROM (SELECT finished_at, trading_on, standing, status FROM effective_batches b
         WHERE b.account_id = a.id AND b.status IN ('completed', 'partial')
         ORDER BY b.fence DESC NULLS FIRST, b.id DESC LIMIT 1) d) AS last_done,

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import psycopg
 from litestar import Response, get
-from litestar.datastructures import State
 from litestar.status_codes import HTTP_200_OK, HTTP_503_SERVICE_UNAVAILABLE
 from msgspec import Struct
 
@@ -16,6 +15,8 @@ from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.db.readiness import Readiness, readiness
 from portfolio_scheduler.errors import DatabaseUnavailable
 from portfolio_scheduler.jobs import TICK_SECONDS, Pulse
+from portfolio_scheduler.web.document import OPEN
+from portfolio_scheduler.web.entry import At
 
 PATIENCE_SECONDS = 3  # for the database
 TICK_LATE_SECONDS = 2.5 * TICK_SECONDS
@@ -39,24 +40,24 @@ class Ready(Struct, frozen=True, kw_only=True):
     state: Readiness | None  # None when the database did not answer
 
 
-@get("/health", sync_to_thread=False)
+@get("/health", sync_to_thread=False, tags=["health"], security=OPEN)
 def alive() -> Alive:
     """The process is up."""
     return Alive(status="alive", version=__version__)
 
 
-@get("/health/ready")
-async def ready(state: State) -> Response[Ready]:
+@get("/health/ready", tags=["health"], security=OPEN)
+async def ready(place: At) -> Response[Ready]:
     """The database answers and is of this release, the worker lives, the planner ticks; 503 when not."""
-    found = await _ask(state.app)
-    problems = list(_problems(found, state.pulse, state.revision))
-    pulse: Pulse | None = state.pulse
+    found = await _ask(place.app)
+    problems = list(_problems(found, place.pulse, place.revision))
+    pulse: Pulse | None = place.pulse
     age = pulse.tick_age() if pulse else None
     body = Ready(
         status="not ready" if problems else "ready",
         version=__version__,
         problems=problems,
-        warnings=state.app.calendar.warnings(ist_date(state.app.clock.now())),
+        warnings=place.app.calendar.warnings(ist_date(place.app.clock.now())),
         worker="elsewhere" if pulse is None else "working" if pulse.working else "starting",
         tick_age_seconds=round(age, 1) if age is not None else None,
         state=found,
@@ -87,3 +88,6 @@ def _problems(found: Readiness | None, pulse: Pulse | None, revision: str) -> It
             yield "the planner has not run yet"
         elif age > TICK_LATE_SECONDS:
             yield f"the planner last ran {age:.0f} s ago"
+
+
+ROUTES = (alive, ready)

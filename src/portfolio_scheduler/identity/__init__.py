@@ -1,0 +1,1 @@
+"""Who somebody is, without database and web: passwords, access tokens, opaque secrets, the second factor."""

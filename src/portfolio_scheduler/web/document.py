@@ -1,0 +1,58 @@
+"""The OpenAPI document at `/openapi.json`: good enough to generate a client from."""
+
+from typing import Any
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, License, SecurityScheme, Tag
+
+from portfolio_scheduler import __version__
+
+DESCRIPTION = """
+Reads what the portfolio scheduler keeps of broker accounts, and asks it to read them again. It never places an order.
+
+Amounts and quantities are decimals written as strings, in rupees and units; instants are UTC, dates are Indian.
+A figure that is not known is null, never 0. Lists come in pages: pass `next` of one as `cursor` of the following.
+"""
+
+BEARER = "bearer"
+SECURITY: list[dict[str, list[str]]] = [{BEARER: []}]
+OPEN: list[dict[str, list[str]]] = [{}]  # for routes that need no login
+
+
+def _name(handler: HTTPRouteHandler, _method: Any, _path: list[Any]) -> str:
+    """The route's own name; a handler of several methods is none of ours."""
+    return handler.fn.__name__
+
+
+CONFIG = OpenAPIConfig(
+    title="Portfolio scheduler",
+    version=__version__,
+    description=DESCRIPTION.strip(),
+    license=License(name="Apache-2.0", identifier="Apache-2.0"),
+    security=SECURITY,
+    components=Components(
+        security_schemes={
+            BEARER: SecurityScheme(
+                type="http",
+                scheme="bearer",
+                description="An access token of POST /auth/login, or a program's token of POST /auth/api-tokens.",
+            )
+        }
+    ),
+    tags=[
+        Tag(name="accounts", description="Accounts at brokers, their logins and schedules."),
+        Tag(name="portfolio", description="What is held, what it is worth, and how both came about."),
+        Tag(name="syncs", description="Reading the broker: asking for it, and what came of it."),
+        Tag(name="people", description="Logging in, passwords, second factors, programs' tokens, who may see whom."),
+        Tag(
+            name="admin", description="For administrators. Reading another person's figures is recorded and told them."
+        ),
+        Tag(name="health", description="Whether the service works."),
+    ],
+    operation_id_creator=_name,
+    use_handler_docstrings=True,
+    render_plugins=[JsonRenderPlugin(path="/")],
+    path="/openapi.json",
+)

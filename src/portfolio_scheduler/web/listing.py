@@ -1,0 +1,48 @@
+"""Pages of lists: how many, from where on. A cursor holds the sort keys of the last row, so that rows that come in
+meanwhile shift nothing; it is checked like any other input."""
+
+import base64
+import binascii
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+from litestar.params import QueryParameter
+from msgspec import Struct
+
+from portfolio_scheduler.errors import InvalidInput
+
+MOST = 200
+USUAL = 50
+LONGEST_CURSOR = 600
+
+T = TypeVar("T")
+
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MOST, description="Rows of a page.")]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(
+        name="cursor", max_length=LONGEST_CURSOR, description="`next` of the page before; left out: the first."
+    ),
+]
+
+
+class Page(Struct, Generic[T], frozen=True, kw_only=True):
+    """A page of a list. `next` is null on the last one."""
+
+    items: list[T]
+    next: str | None
+
+
+def cursor_of(keys: Struct) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(keys)).decode().rstrip("=")
+
+
+def keys_of(cursor: str, kind: type[T]) -> T:
+    """The keys that `cursor_of` wrote into a cursor of this kind of list; anything else is `InvalidInput`."""
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        return msgspec.json.decode(text, type=kind)
+    except (UnicodeEncodeError, binascii.Error, ValueError) as e:
+        raise InvalidInput(
+            "`cursor` is not one that this list gave; take `next` of the page before, or leave it out."
+        ) from e
