@@ -76,10 +76,13 @@ async def in_lanes(
 
     shares = [works[number::LANES] for number in range(min(LANES, len(works)))]
     total = Outcome()
-    # All are made before and dropped after: PostgreSQL drops none while another lane lets a long answer wait, and
-    # that lane would wait for us.
+    # All databases are made before and dropped after: PostgreSQL drops none while another lane lets a long answer
+    # wait, and that lane would wait for us. All lanes end before one of them fails the test: each has connections and
+    # processes to put away.
     with ExitStack() as databases:
         places = [(share, databases.enter_context(copied(template, admin))) for share in shares]
-        for outcome in await asyncio.gather(*(one(*each) for each in places)):
+        for outcome in await asyncio.gather(*(one(*each) for each in places), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
             total = total.added(outcome)
     return total

@@ -28,8 +28,7 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import StoppedClock
 from portfolio_scheduler.db.pool import make_pool, opened
 from portfolio_scheduler.simulator.server import Simulator, SimulatorOptions
-from portfolio_scheduler.vault import Vault
-from tests.conftest import Database, copied
+from tests.conftest import Database, copied, keys_of
 from tests.crash import points
 from tests.flows.conftest import Stage
 from tests.flows.wild_broker import BOOK, ERRORS, LIES, Act, Lies
@@ -213,9 +212,10 @@ class Months:
                     settings=database.settings,
                     pool=pool,
                     conninfo=database.worker,
+                    api_conninfo=database.api,
                     clock=clock,
                     calendar=CALENDAR,
-                    vault=Vault.open_keys(database.settings),
+                    **await keys_of(database.settings, pool, clock),
                     brokers={},
                 )
                 with psycopg.connect(database.superuser, autocommit=True) as looks:

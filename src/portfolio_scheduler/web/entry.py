@@ -47,8 +47,15 @@ def entry_of(request: Request[Any, Any, State]) -> Entry:
         place.pace.count(digest, now)
         return Entry(at=now, token_digest=digest, address=address)
     claims = place.verifier.verify(token, now)
+    request.scope["state"]["user"] = claims.user_id  # for the log, should this request be refused
     place.pace.count(claims.user_id, now)
-    return Entry(at=now, session_id=claims.session_id, user_id=claims.user_id, address=address)
+    return Entry(
+        at=now,
+        session_id=claims.session_id,
+        user_id=claims.user_id,
+        good_until=claims.expires_at,
+        address=address,
+    )
 
 
 def address_only(request: Request[Any, Any, State]) -> str:

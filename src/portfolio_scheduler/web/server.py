@@ -15,7 +15,7 @@ from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.types import Message, Scope
 
 from portfolio_scheduler.app import App
@@ -30,23 +30,47 @@ from portfolio_scheduler.web import document, errors
 from portfolio_scheduler.web.asked import check_request, declared_parameters
 from portfolio_scheduler.web.bodies import Bodies
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
+from portfolio_scheduler.web.live import Live
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
-from portfolio_scheduler.web.routes import accounts, connecting, explorer, health, history, logins, me, portfolio, syncs
+from portfolio_scheduler.web.routes import (
+    accounts,
+    admin,
+    connecting,
+    explorer,
+    factors,
+    health,
+    history,
+    live,
+    logins,
+    me,
+    passwords,
+    portfolio,
+    registration,
+    schedules,
+    sessions,
+    sharing,
+    syncs,
+    violations,
+)
 from portfolio_scheduler.web.subjects import subject_of
 
 START_SECONDS = 10
 STOP_SECONDS = 3
 
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'none'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Server": "portfolio-scheduler",  # else Granian puts its own name there
 }
+# Where the installation is reached by https; on the machine's own address it would forbid http to other programs.
+STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
 
 
 STRICT = Strictness()
@@ -57,17 +81,26 @@ PATIENCE_SECONDS = 2  # for one of them to become free
 ROUTES = (
     *health.ROUTES,
     *explorer.ROUTES,
+    *violations.ROUTES,
     *accounts.ROUTES,
     *portfolio.ROUTES,
     *history.ROUTES,
     *connecting.ROUTES,
+    *schedules.ROUTES,
     *syncs.ROUTES,
+    *live.ROUTES,
     *logins.ROUTES,
+    *registration.ROUTES,
     *me.ROUTES,
+    *passwords.ROUTES,
+    *factors.ROUTES,
+    *sessions.ROUTES,
+    *sharing.ROUTES,
+    *admin.ROUTES,
 )
 
 
-def make_web(place: Place, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Litestar:
+def make_web(place: Place, routes: Sequence[HTTPRouteHandler | WebsocketRouteHandler] = ROUTES) -> Litestar:
     """The ASGI application."""
     web = Litestar(
         route_handlers=routes,
@@ -84,6 +117,7 @@ def make_web(place: Place, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Lites
             PortfolioSchedulerError: errors.ours,
             psycopg.Error: errors.of_database,
             HTTPException: errors.of_http,
+            RecursionError: errors.too_deep,
             Exception: errors.unexpected,
         },
         openapi_config=document.CONFIG,
@@ -107,6 +141,7 @@ def make_place(app: App, pool: Pool, pulse: Pulse | None, strictness: Strictness
         factors=FactorBox.open_keys(app.settings, now),
         cost=strictness.cost,
         pace=Pace(strictness.requests_a_minute),
+        live=Live(pool, app.clock),
         pulse=pulse,
         bodies=Bodies(),
         revision=shipped()[-1],
@@ -120,8 +155,11 @@ async def listening(
     """Answer requests inside this block. Yields the address; port 0 takes any free one."""
     host, port = _free(host, port)
     pool = make_pool(app.api_conninfo, "api", max_size=CONNECTIONS, wait_seconds=PATIENCE_SECONDS, name="web")
-    async with opened(pool), _serving(make_web(make_place(app, pool, pulse, strictness)), host, port) as address:
-        yield address
+    hearing = make_pool(app.api_conninfo, "api", max_size=1, wait_seconds=PATIENCE_SECONDS, name="live")
+    async with opened(pool), opened(hearing):
+        place = make_place(app, pool, pulse, strictness)
+        async with place.live.hearing(hearing), _serving(make_web(place), host, port) as address:
+            yield address
 
 
 @asynccontextmanager
@@ -140,12 +178,15 @@ async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
                 await task
 
 
-async def _secure(message: Message, _: Scope) -> None:
+async def _secure(message: Message, scope: Scope) -> None:
     """A route may say otherwise of a header, as the pages do, by setting it itself."""
     if message["type"] == "http.response.start":
         headers = MutableScopeHeaders.from_message(message)
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
+        place: Place = scope["litestar_app"].state.place
+        if place.app.settings.url.startswith("https:"):
+            headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
 
 
 def _free(host: str, port: int) -> tuple[str, int]:
