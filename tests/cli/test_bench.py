@@ -34,6 +34,7 @@ AIMED_AT = {
     "as-of": 1,
     "rebuild": 0,
     "rewrap": 0,
+    "api": 9,
 }
 
 

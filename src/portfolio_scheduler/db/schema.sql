@@ -112,6 +112,36 @@ CREATE TYPE public.viewer AS (
 ALTER TYPE public.viewer OWNER TO portfolio_scheduler;
 
 --
+-- Name: answer_unless(text[], text, text, text[]); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.answer_unless(known text[], version text, question text, given text[]) RETURNS text
+    LANGUAGE plpgsql
+    AS $$  -- with a search path of its own the statement would be planned anew each time
+DECLARE
+    answer text;
+BEGIN
+    IF version = ANY (known) THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE pg_catalog.format('EXECUTE %I (%s)', question,
+        (SELECT pg_catalog.string_agg(pg_catalog.quote_nullable(g.value), ', ' ORDER BY g.n)
+            FROM pg_catalog.unnest(given) WITH ORDINALITY g (value, n))) INTO answer;
+    RETURN answer;
+END
+$$;
+
+
+ALTER FUNCTION public.answer_unless(known text[], version text, question text, given text[]) OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION answer_unless(known text[], version text, question text, given text[]); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) IS 'the answer of a prepared statement, run only when the version is none of those that are known';
+
+
+--
 -- Name: app_door(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -5397,6 +5427,15 @@ CREATE POLICY worker ON public.viewer_grants TO portfolio_scheduler_worker USING
 REVOKE USAGE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO portfolio_scheduler_api;
 GRANT USAGE ON SCHEMA public TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION answer_unless(known text[], version text, question text, given text[]); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) TO portfolio_scheduler_worker;
 
 
 --
