@@ -18,7 +18,7 @@ _CHANGE_KEYS: tuple[LiteralString, ...] = ("r.trading_on", "r.observed_at", "r.a
 
 
 def _one(query: LiteralString) -> LiteralString:
-    return query.replace("ANY(%(accounts)s)", "%(account)s")
+    return query.replace("ANY(%(accounts)s)", "%(account)s").replace("account_id = a.id", "account_id = %(account)s")
 
 
 def _paged(written: LiteralString) -> Gated:

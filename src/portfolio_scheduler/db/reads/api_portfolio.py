@@ -23,7 +23,7 @@ SEEN_AND: LiteralString = "SELECT ({seen})::text || chr(30) || ({rows})".replace
 
 
 def _one(query: LiteralString) -> LiteralString:
-    return query.replace("ANY(%(accounts)s)", "%(account)s")
+    return query.replace("ANY(%(accounts)s)", "%(account)s").replace("account_id = a.id", "account_id = %(account)s")
 
 
 def _rows(query: LiteralString) -> LiteralString:

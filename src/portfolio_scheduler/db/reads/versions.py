@@ -15,7 +15,7 @@ _VERSION: LiteralString = """concat_ws('.', a.id, h.seq, h.fence,
 _OF_ONE: LiteralString = """
     SELECT a.id, md5({version}) AS version
     FROM broker_accounts a LEFT JOIN account_heads h ON h.account_id = a.id WHERE a.id = %(account)s
-""".replace("{version}", _VERSION)
+""".replace("{version}", _VERSION.replace("account_id = a.id", "account_id = %(account)s"))
 _OF_MANY: LiteralString = """
     SELECT md5(coalesce(string_agg(v.version, '|' ORDER BY v.id), '')) AS version FROM (
         SELECT a.id, {version} AS version

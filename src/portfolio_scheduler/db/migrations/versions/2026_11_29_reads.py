@@ -62,12 +62,35 @@ COMMENT ON FUNCTION answer_unless(text[], text, text, text[])
     IS 'the answer of a prepared statement, run only when the version is none of those that are known';
 """
 
+# An admin who looks at somebody sees what is theirs, not what others let them see: the access log tells of the one,
+# not of the others. The lists of an admin show accounts and batches beyond these, and nothing of what is in them.
+SEEN = """
+CREATE FUNCTION app_owners() RETURNS uuid[] LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT g.owner_id FROM public.viewer_grants g
+        WHERE g.viewer_id = public.app_user() AND g.ended_at IS NULL AND g.expires_at > public.app_now()
+            AND public.app_door() <> 'subject'
+    ) || public.app_user();
+END
+$$;
+COMMENT ON FUNCTION app_owners() IS 'whose accounts this transaction of the API may see: one''s own, and what is shared';
+
+CREATE FUNCTION app_accounts() RETURNS uuid[] LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
+BEGIN
+    RETURN ARRAY(SELECT a.id FROM public.broker_accounts a WHERE a.user_id = ANY ((SELECT public.app_owners())::uuid[]));
+END
+$$;
+COMMENT ON FUNCTION app_accounts() IS 'the accounts themselves';
+"""
+
 
 def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
     run(PRICES)
     run(KNOWN)
     run(ASK)
+    run(SEEN)
 
 
 def downgrade() -> None:
