@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +171,9 @@ def admin(template: Database) -> Iterator[psycopg.Connection[tuple[object, ...]]
         yield connection
 
 
-@pytest.fixture
-def database(template: Database, admin: psycopg.Connection[tuple[object, ...]]) -> Iterator[Database]:
-    """A fresh database with all tables and roles, for one test."""
+@contextmanager
+def copied(template: Database, admin: psycopg.Connection[tuple[object, ...]]) -> Iterator[Database]:
+    """A fresh database with all tables and roles, dropped in the end."""
     name = f"test_{next(_numbers)}"
     admin.execute(
         SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy").format(
@@ -181,6 +182,13 @@ def database(template: Database, admin: psycopg.Connection[tuple[object, ...]]) 
     )
     yield template.copied_to(name)
     admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture
+def database(template: Database, admin: psycopg.Connection[tuple[object, ...]]) -> Iterator[Database]:
+    """A fresh database for one test."""
+    with copied(template, admin) as made:
+        yield made
 
 
 @pytest.fixture

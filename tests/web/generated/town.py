@@ -1,0 +1,131 @@
+"""A populated installation that many tests share: six people, their accounts, and a loop of its own that serves them.
+
+The loop runs in a thread, so that tests which are not async, such as hypothesis's and a generated client's, can ask.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+
+from portfolio_scheduler.db.pool import make_pool, opened
+from portfolio_scheduler.web.server import make_place, make_web
+from tests.conftest import Database
+from tests.flows.conftest import FIRST_DAY, staged
+from tests.web.conftest import ADDRESS, Person, Site
+
+T = TypeVar("T")
+DAYS = 400  # the grants' and tokens' time
+
+
+class Town:
+    """Asha, whose things nobody else may see; Ravi, who has his own; Vimala, with whom Asha shares her accounts;
+    Mohan, with whom she did until his grant ended; Deepa, a viewer too, but disabled; Anand, who is the admin."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="town", daemon=True)
+        self._thread.start()
+        self._stack = AsyncExitStack()
+        self.site: Site = self.run(self._open())
+        self.rows = psycopg.connect(database.superuser, autocommit=True, row_factory=dict_row)
+        self.document: dict[str, Any] = self.site.web.openapi_schema.to_schema()
+        self.people: dict[str, Person] = {}
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout=120)
+
+    async def _open(self) -> Site:
+        worker = await self._stack.enter_async_context(opened(make_pool(self.database.worker, "worker", max_size=4)))
+        api = await self._stack.enter_async_context(opened(make_pool(self.database.api, "api", max_size=4)))
+        stage = await self._stack.enter_async_context(staged(self.database, worker, FIRST_DAY))
+        stage.at(FIRST_DAY, 16)
+        place = make_place(stage.app, api, None)
+        web = make_web(place)
+        transport = httpx.ASGITransport(app=web)  # type: ignore[arg-type]
+        client = await self._stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=ADDRESS))
+        return Site(stage, place, web, client, self.database)
+
+    def close(self) -> None:
+        self.rows.close()
+        self.run(self._stack.aclose())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+    # ── asking ──
+
+    def ask(self, person: Person | None, method: str, path: str, **options: Any) -> httpx.Response:
+        return self.run((person or self.site.nobody).ask(method, path, **options))
+
+    def fresh(self, name: str) -> Person:
+        """The person as they are meant to be, with a session that began just now, whatever was asked before."""
+        person = self.people[name]
+        disabled = self.site.now if name == "deepa" else None
+        self.rows.execute(
+            "UPDATE users SET disabled_at = %s, role = %s WHERE id = %s", (disabled, ROLES[name], person.user)
+        )
+        session = self.rows.execute(_SESSION, {"user": person.user, "now": self.site.now}).fetchone()
+        assert session is not None
+        return Person(self.site, person.user, session["id"], name)
+
+    # ── what is there ──
+
+    def populate(self) -> None:
+        self.people = {name: self.site.person(name, role=role, second_factor=True) for name, role in ROLES.items()}
+        self.run(self._sync())
+        for viewer, ended in (("vimala", None), ("mohan", self.site.now), ("deepa", None)):
+            self._grant("asha", viewer, ended)
+
+    async def _sync(self) -> None:
+        stage = self.site.stage
+        accounts = [
+            await stage.connect(number, label=f"savings of {name}", user=name)
+            for name, number in (("asha", 2), ("ravi", 1))
+        ]
+        for on in (FIRST_DAY, FIRST_DAY + timedelta(days=1)):
+            stage.at(on, 16)
+            for account in accounts:
+                await stage.sync(account)
+
+    def _grant(self, owner: str, viewer: str, ended: Any) -> None:
+        self.rows.execute(
+            "INSERT INTO viewer_grants (owner_id, viewer_id, owner_name, viewer_name, granted_at, expires_at, ended_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (
+                self.people[owner].user,
+                self.people[viewer].user,
+                owner,
+                viewer,
+                self.site.now,
+                self.site.now + timedelta(days=DAYS),
+                ended,
+            ),
+        )
+
+
+ROLES = {"asha": "user", "ravi": "user", "vimala": "user", "mohan": "user", "deepa": "user", "anand": "admin"}
+
+_SESSION = """
+    INSERT INTO sessions (user_id, begun_at, authenticated_at, refreshed_at, expires_at, idle_seconds, remembered,
+        second_factor, device_digest, refresh_digest, address, agent)
+    VALUES (%(user)s, %(now)s, %(now)s, %(now)s, %(now)s + interval '12 hours', 43200, false, true, '', '', '', '')
+    RETURNING id
+"""
+
+
+@contextmanager
+def founded(database: Database) -> Iterator[Town]:
+    town = Town(database)
+    try:
+        town.populate()
+        yield town
+    finally:
+        town.close()
