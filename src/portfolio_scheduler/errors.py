@@ -44,6 +44,18 @@ class LoginRequired(NotAllowed):
     """Log in first: there was no valid token."""
 
 
+class SecondFactorRequired(LoginRequired):
+    """The password is right; a code of the second factor is needed as well."""
+
+
+class SecondFactorMissing(NotAllowed):
+    """This login has no second factor."""
+
+
+class RecentLoginRequired(NotAllowed):
+    """Give your password again: POST /auth/reauthenticate."""
+
+
 class TooMany(PortfolioSchedulerError):
     """Too many tries; wait."""
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import time
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -49,6 +50,12 @@ SETTINGS = (
         "http://127.0.0.1: and the port",
     ),
     Setting(
+        "PORTFOLIO_SCHEDULER_PROXIES",
+        "networks of the proxies in front of the service, with commas between; only they are believed whose request "
+        "they pass on",
+        "none",
+    ),
+    Setting(
         "PORTFOLIO_SCHEDULER_LOGIN_PROBE",
         "time in India (HH:MM) at which logins are tried on trading days, while the owner can still act",
         "15:15",
@@ -82,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8800
     url: str = "http://127.0.0.1:8800"  # scheme, host and port, as browsers write an origin
+    proxies: tuple[str, ...] = ()  # networks of proxies that are believed about where a request comes from
     login_probe: time = time(15, 15)  # in India
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
@@ -112,6 +120,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         "login_probe": _time("PORTFOLIO_SCHEDULER_LOGIN_PROBE", of("PORTFOLIO_SCHEDULER_LOGIN_PROBE") or "15:15"),
         "port": port,
         "url": _origin("PORTFOLIO_SCHEDULER_URL", of("PORTFOLIO_SCHEDULER_URL") or f"http://127.0.0.1:{port}"),
+        "proxies": _networks("PORTFOLIO_SCHEDULER_PROXIES", of("PORTFOLIO_SCHEDULER_PROXIES") or ""),
         "log_level": _choice(
             "PORTFOLIO_SCHEDULER_LOG_LEVEL",
             of("PORTFOLIO_SCHEDULER_LOG_LEVEL") or "info",
@@ -152,6 +161,18 @@ def _origin(name: str, text: str) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
         raise wrong
     return written.removesuffix(USUAL_PORTS[parts.scheme])
+
+
+def _networks(name: str, text: str) -> tuple[str, ...]:
+    try:
+        found = tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as e:
+        raise SetupProblem(
+            f"{name} is {text!r}; it must be networks such as 127.0.0.1/32 or 10.1.0.0/16, with commas between ({e})."
+        ) from e
+    if any(network.prefixlen == 0 for network in found):
+        raise SetupProblem(f"{name} is {text!r}; the whole internet is no proxy: anybody could forge an address.")
+    return tuple(map(str, found))
 
 
 def _time(name: str, text: str) -> time:

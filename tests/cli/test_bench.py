@@ -33,6 +33,7 @@ AIMED_AT = {
     "warm-start": 1,
     "as-of": 1,
     "rebuild": 0,
+    "rewrap": 0,
 }
 
 

@@ -2,14 +2,21 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import msgspec
 import pytest
 
 from portfolio_scheduler import keyring
+from portfolio_scheduler.app import running
+from portfolio_scheduler.errors import SecretUnreadable, SetupProblem
 from portfolio_scheduler.keyring import OLD_FILE, OPENING_FILE, SEALING_FILE
+from portfolio_scheduler.settings import load
 from tests.cli.conftest import NEXT_DAY, Answer, Terminal
 from tests.conftest import Database
 from tests.vault.rings import sealed_before, write_old_key
@@ -151,3 +158,25 @@ def test_no_command_prints_a_key(terminal: Terminal) -> None:
     for answer in said:
         assert answer.code == 0
         assert not [secret for secret in secrets if secret in answer.out + answer.err]
+
+
+async def test_a_web_machine_starts_with_the_public_file_alone(terminal: Terminal, tmp_path: Path) -> None:
+    """It seals what the worker's machine opens, and opens nothing itself; without the file it does not start."""
+    settings, account = load(), UUID(int=1)
+    async with running(settings, terminal.clock) as worker:
+        (tmp_path / "keys").mkdir(mode=0o700)
+        elsewhere = msgspec.structs.replace(settings, keys=tmp_path / "keys", data=tmp_path / "kept")
+        shutil.copy(settings.keys / "database-passwords.json", elsewhere.keys)
+        with pytest.raises(SetupProblem, match="Copy it from a machine that runs a worker"):
+            async with running(elsewhere, terminal.clock, opens=False):
+                pass
+        shutil.copy(settings.keys / SEALING_FILE, elsewhere.keys)
+        async with running(elsewhere, terminal.clock, opens=False) as web:
+            sealed = web.sealer.seal(account, "credentials", b"secret")
+            with pytest.raises(SecretUnreadable, match="no private keys"):
+                web.vault.open(account, "credentials", sealed)
+        assert worker.vault.open(account, "credentials", sealed) == b"secret"
+        assert sorted(file.name for file in elsewhere.keys.glob("*.json")) == ["database-passwords.json", SEALING_FILE]
+        with pytest.raises(SetupProblem, match="no private ones"):
+            async with running(elsewhere, terminal.clock):
+                pass

@@ -58,6 +58,18 @@ class Stage:
     async def sync(self, account: Account, **rest: Any) -> Report:
         return await sync_account(self.app, account.id, **rest)
 
+    async def end_badly(self, **values: object) -> None:
+        """The queued batches fail, as if a worker had claimed and run them."""
+        names = ", ".join(f"{name} = %s" for name in values)
+        await self.rows(
+            "WITH claimed AS (UPDATE account_heads h SET fence = h.fence + 1 FROM sync_batches b "
+            "WHERE b.account_id = h.account_id AND b.status = 'queued' RETURNING h.account_id, h.fence) "
+            f"UPDATE sync_batches b SET {names}, status = 'failed', finished_at = %s, fence = claimed.fence "
+            "FROM claimed WHERE b.account_id = claimed.account_id AND b.status = 'queued' RETURNING b.id",
+            *values.values(),
+            self.clock.now(),
+        )
+
     async def rows(self, query: str, *parameters: object) -> list[Any]:
         async with transaction(self.app.pool) as tx:
             cursor = await tx.execute(query, parameters)  # type: ignore[arg-type]

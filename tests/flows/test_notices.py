@@ -29,16 +29,6 @@ async def still_open(stage: Stage) -> list[str]:
         return [one.kind for one in await notices.open_notices(tx, ids, stage.clock.now())]
 
 
-async def ended(stage: Stage, **values: object) -> None:
-    """The queued batch ends badly, as if it had run."""
-    names = ", ".join(f"{name} = %s" for name in values)
-    await stage.rows(
-        f"UPDATE sync_batches SET {names}, status = 'failed', finished_at = %s WHERE status = 'queued' RETURNING id",
-        *values.values(),
-        stage.clock.now(),
-    )
-
-
 async def later(stage: Stage, minutes: int = 15) -> Planned:
     stage.move(stage.clock.now() + timedelta(minutes=minutes))
     return await tick(stage)
@@ -70,10 +60,10 @@ async def test_each_class_of_error_has_its_retries_and_then_its_notice(
     stage.at(FIRST_DAY, 16)
     await tick(stage)
     for _ in range(retries):
-        await ended(stage, error_class=error_class, error_text="why")
+        await stage.end_badly(error_class=error_class, error_text="why")
         assert await later(stage) == Planned(retries=1)
         assert await kinds(stage) == []
-    await ended(stage, error_class=error_class, error_text="why")
+    await stage.end_badly(error_class=error_class, error_text="why")
     assert await later(stage) == Planned()
     assert await kinds(stage) == [kind]
     assert await stage.one("SELECT text FROM notices") == "account 1: why"
@@ -83,17 +73,17 @@ async def test_a_notice_comes_once_a_day_however_often_it_happens(stage: Stage) 
     await stage.connect(1)
     stage.at(FIRST_DAY, 16)
     await tick(stage)
-    await ended(stage, error_class="BrokerLoginRequired")
+    await stage.end_badly(error_class="BrokerLoginRequired")
     for _ in range(3):
         await later(stage)
     stage.at(FIRST_DAY, 23, 15)
     assert await tick(stage) == Planned(due=1)
-    await ended(stage, error_class="BrokerLoginRequired")
+    await stage.end_badly(error_class="BrokerLoginRequired")
     await later(stage)
     assert await kinds(stage) == ["login_refused"]
     stage.at(FIRST_DAY + timedelta(days=1), 16)
     await tick(stage)
-    await ended(stage, error_class="BrokerLoginRequired")
+    await stage.end_badly(error_class="BrokerLoginRequired")
     await later(stage)
     assert await kinds(stage) == ["login_refused"] * 2
 
@@ -104,7 +94,7 @@ async def test_what_was_interrupted_is_nobodys_news(stage: Stage, error_class: s
     stage.at(FIRST_DAY, 16)
     await tick(stage)
     for _ in range(4):
-        await ended(stage, error_class=error_class)
+        await stage.end_badly(error_class=error_class)
         await tick(stage)
     assert await kinds(stage) == []
 
@@ -113,9 +103,9 @@ async def test_a_completed_sync_settles_what_was_noticed(stage: Stage) -> None:
     account = await stage.connect(1)
     stage.at(FIRST_DAY, 16)
     await tick(stage)
-    await ended(stage, error_class="AssertionError", error_text="unexpected error; see the log")
+    await stage.end_badly(error_class="AssertionError", error_text="unexpected error; see the log")
     await later(stage)
-    await ended(stage, error_class="AssertionError", error_text="unexpected error; see the log")
+    await stage.end_badly(error_class="AssertionError", error_text="unexpected error; see the log")
     await later(stage)
     assert await still_open(stage) == ["bug"]
     stage.clock.advance(60)

@@ -350,15 +350,6 @@ async def test_what_is_missing_is_read_again_after_a_quarter_of_an_hour(stage: S
     assert await tick(stage) == Planned()
 
 
-async def _end_badly(stage: Stage, **values: object) -> None:
-    names = ", ".join(f"{name} = %s" for name in values)
-    await stage.rows(
-        f"UPDATE sync_batches SET {names}, status = 'failed', finished_at = %s WHERE status = 'queued' RETURNING id",
-        *values.values(),
-        stage.clock.now(),
-    )
-
-
 async def test_what_a_replay_finds_missing_is_read_again(stage: Stage) -> None:
     """The batch itself says that it was completed; what of it counts was understood later."""
     account = await stage.connect(2)
@@ -387,14 +378,54 @@ async def test_three_retries_are_enough(stage: Stage) -> None:
     stage.at(MONDAY, 16)
     await tick(stage)
     for _ in range(3):
-        await _end_badly(stage, error_class="BrokerUnavailable")
+        await stage.end_badly(error_class="BrokerUnavailable")
         stage.move(stage.clock.now() + timedelta(minutes=15))
         assert await tick(stage) == Planned(retries=1)
-    await _end_badly(stage, error_class="BrokerUnavailable")
+    await stage.end_badly(error_class="BrokerUnavailable")
     stage.move(stage.clock.now() + timedelta(minutes=15))
     assert await tick(stage) == Planned()
     stage.at(MONDAY, 23, 15)
     assert await tick(stage) == Planned(due=1)
+
+
+async def looks(stage: Stage) -> int:
+    """How many of the statements of one tick read what became of accounts that ended badly."""
+    with counted_statements() as counted:
+        await tick(stage)
+    return sum("jsonb_each(last.sections)" in text for text in counted.texts)
+
+
+@pytest.mark.parametrize("error_class", ["BrokerUnavailable", "BrokerLoginRequired"])
+async def test_an_account_that_failed_is_looked_at_once_and_again_when_its_time_has_come(
+    stage: Stage, error_class: str
+) -> None:
+    """On an evening when all accounts fail a tick costs what it costs when none does."""
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    await stage.end_badly(error_class=error_class)
+    told = []
+    for minute in (1, 2, 14, 15, 16, 17):
+        stage.at(MONDAY, 16, minute)
+        told.append(await looks(stage) > 0)
+    assert told == [True, False, False, True, False, False]
+    retried = error_class == "BrokerUnavailable"
+    assert bool(await stage.rows("SELECT FROM sync_batches WHERE trigger = 'retry'")) == retried
+    if retried:
+        await stage.end_badly(error_class=error_class)
+        assert await looks(stage) > 0, "another batch is looked at anew"
+
+
+async def test_an_account_that_somebody_holds_is_looked_at_when_it_is_free(stage: Stage) -> None:
+    await stage.connect(1)
+    stage.at(MONDAY, 16)
+    await tick(stage)
+    await stage.end_badly(error_class="BrokerUnavailable")
+    stage.at(MONDAY, 16, 20)
+    async with transaction(stage.app.pool) as tx:
+        await tx.execute("SELECT FROM broker_accounts FOR UPDATE")
+        assert await tick(stage) == Planned()
+    assert await tick(stage) == Planned(retries=1)
 
 
 @pytest.mark.parametrize("error_class", ["WorkerLost", "CancelledError"])
@@ -402,7 +433,7 @@ async def test_what_was_interrupted_is_planned_again_at_once(stage: Stage, error
     await stage.connect(1)
     stage.at(MONDAY, 16)
     await tick(stage)
-    await _end_badly(stage, error_class=error_class)
+    await stage.end_badly(error_class=error_class)
     assert await tick(stage) == Planned(retries=1)
 
 
@@ -412,10 +443,10 @@ async def test_interruptions_use_up_none_of_the_three_retries(stage: Stage, erro
     stage.at(MONDAY, 16)
     await tick(stage)
     for error in [error_class] * 4 + ["BrokerUnavailable", error_class, "BrokerUnavailable"]:
-        await _end_badly(stage, error_class=error)
+        await stage.end_badly(error_class=error)
         stage.move(stage.clock.now() + timedelta(minutes=15))
         assert await tick(stage) == Planned(retries=1)
-    await _end_badly(stage, error_class="BrokerUnavailable")
+    await stage.end_badly(error_class="BrokerUnavailable")
     stage.move(stage.clock.now() + timedelta(minutes=15))
     assert await tick(stage) == Planned()
 
@@ -425,15 +456,15 @@ async def test_an_account_that_ends_its_worker_twenty_times_in_a_row_waits_for_i
     stage.at(MONDAY, 16)
     await tick(stage)
     for _ in range(20):
-        await _end_badly(stage, error_class="WorkerLost")
+        await stage.end_badly(error_class="WorkerLost")
         assert await tick(stage) == Planned(retries=1)
     assert await stage.rows("SELECT kind FROM notices") == []
-    await _end_badly(stage, error_class="WorkerLost")
+    await stage.end_badly(error_class="WorkerLost")
     assert await tick(stage) == Planned()
     assert await stage.rows("SELECT kind FROM notices") == [("sync_failed",)]
     stage.at(MONDAY, 23, 15)
     assert await tick(stage) == Planned(due=1)
-    await _end_badly(stage, error_class="WorkerLost")
+    await stage.end_badly(error_class="WorkerLost")
     assert await tick(stage) == Planned(retries=1)
 
 
@@ -442,7 +473,7 @@ async def test_what_only_the_owner_can_mend_waits_for_the_next_slot(stage: Stage
     await stage.connect(1)
     stage.at(MONDAY, 16)
     await tick(stage)
-    await _end_badly(stage, error_class=error_class)
+    await stage.end_badly(error_class=error_class)
     stage.at(MONDAY, 22)
     assert await tick(stage) == Planned()
     stage.at(MONDAY, 23, 15)

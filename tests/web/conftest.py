@@ -17,12 +17,17 @@ from litestar import Litestar
 
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import Pool
-from portfolio_scheduler.web.place import Place
+from portfolio_scheduler.identity.passwords import Argon2Cost, hash_password
+from portfolio_scheduler.web.place import Place, Strictness
 from portfolio_scheduler.web.server import make_place, make_web
 from tests.conftest import Database
 from tests.flows.conftest import FIRST_DAY, Stage, staged
 
 ADDRESS = "http://127.0.0.1:8800"
+# Passwords are hashed by the hundred here, and requests are sent by the thousand on a clock that stands still.
+CHEAP = Argon2Cost(memory_kib=64, passes=1, lanes=1)
+RELAXED = Strictness(cost=CHEAP, requests_a_minute=None)
+PASSWORD = "eleven purple kettles sing"
 
 
 class Person:
@@ -93,6 +98,31 @@ class Site:
         assert row is not None
         return Person(self, *row, name)
 
+    async def member(self, name: str, *, role: str = "user", password: str = PASSWORD) -> UUID:
+        """A user who can log in, and has not."""
+        hashed = await hash_password(password, cost=CHEAP)
+        with psycopg.connect(self.database.worker) as connection:
+            row = connection.execute(
+                "INSERT INTO users (name, role, password_hash, created_at) VALUES (%s, %s, %s, %s) RETURNING id",
+                (name, role, hashed, self.now),
+            ).fetchone()
+        assert row is not None
+        user: UUID = row[0]
+        return user
+
+    async def log_in(self, name: str, **rest: Any) -> httpx.Response:
+        """Ask for a login. `password` is that of `member` unless given; `address` is where it comes from."""
+        headers = {"X-Forwarded-For": rest.pop("address")} if "address" in rest else {}
+        body = {"name": name, "password": PASSWORD} | rest
+        return await self.client.post("/auth/login", json=body, headers=headers)
+
+    async def logged_in(self, name: str, **rest: Any) -> Person:
+        """A person who has logged in over HTTP."""
+        answer = await self.log_in(name, **rest)
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        return Person(self, UUID(told["user_id"]), UUID(told["session_id"]), name)
+
     async def account_of(self, person: Person, number: int = 1) -> Account:
         """Connect the simulator's account of that number for a person."""
         return await self.stage.connect(number, user=person.name)
@@ -103,7 +133,7 @@ async def site(database: Database, pool: Pool, api_pool: Pool) -> AsyncIterator[
     """The API at 16:00 of a trading day, without people."""
     async with staged(database, pool, FIRST_DAY) as stage:
         stage.at(FIRST_DAY, 16)
-        place = make_place(stage.app, api_pool, None)
+        place = make_place(stage.app, api_pool, None, RELAXED)
         web = make_web(place)
         transport = httpx.ASGITransport(app=web)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:

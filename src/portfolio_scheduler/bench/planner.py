@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta
+from typing import LiteralString
 
 from portfolio_scheduler.app import App, running
 from portfolio_scheduler.bench import place
@@ -35,6 +36,15 @@ WHERE id = account_id
 """
 END = "UPDATE sync_batches SET status = 'completed', finished_at = %(now)s WHERE status = 'queued'"
 
+FAIL = """
+WITH failed AS (
+    UPDATE sync_batches SET status = 'failed', finished_at = %(now)s, error_class = 'BrokerUnavailable',
+        fence = (SELECT max(fence) + 1 FROM account_heads)
+    WHERE status = 'queued' RETURNING account_id, fence
+)
+UPDATE account_heads h SET fence = failed.fence FROM failed WHERE h.account_id = failed.account_id
+"""
+
 
 async def measure(scale: Scale) -> list[Figure]:
     """Ten thousand accounts due at once: all by the same schedule, then each by schedules of its own."""
@@ -48,6 +58,7 @@ async def measure(scale: Scale) -> list[Figure]:
             async with transaction(app.pool) as tx:
                 await tx.execute(DIFFER)
             own, _ = await _ticks(app, scale, MONDAY + timedelta(weeks=2), accounts)
+            first, later = await _failures(app, scale, MONDAY + timedelta(weeks=3), accounts)
     note = f"{accounts:,} accounts due in one tick"
     return [
         figure(
@@ -58,6 +69,8 @@ async def measure(scale: Scale) -> list[Figure]:
         figure(
             "planner", "a tick when nobody is due", "ms", [1e3 * one for one in idle], note=f"{accounts:,} accounts"
         ),
+        figure("planner", "the tick after all have failed", "s", first, note=f"{accounts:,} accounts"),
+        figure("planner", "the ticks after that", "ms", [1e3 * one for one in later], note=f"{accounts:,} accounts"),
     ]
 
 
@@ -73,6 +86,21 @@ async def _ticks(app: App, scale: Scale, first_on: date, accounts: int) -> tuple
     return claiming[1:], idle[1:]
 
 
+async def _failures(app: App, scale: Scale, first_on: date, accounts: int) -> tuple[list[float], list[float]]:
+    """Seconds of the tick after the syncs of all accounts have failed, and of the next one, day by day."""
+    first: list[float] = []
+    later: list[float] = []
+    for number in range(scale.runs):
+        at = ist(first_on + timedelta(days=number % 5 + 7 * (number // 5)), 16)
+        await _expect(app, at, accounts)
+        async with transaction(app.pool) as tx:
+            await _end(tx, at, FAIL)
+        for minute, seconds in enumerate((first, later), start=1):
+            now = at + timedelta(minutes=minute)
+            seconds.append(await _seconds(lambda now=now: _expect(app, now, 0)))  # type: ignore[misc]
+    return first, later
+
+
 async def _claimed(app: App, at: datetime, accounts: int) -> float:
     return await _seconds(lambda: _expect(app, at, accounts))
 
@@ -83,9 +111,9 @@ async def _expect(app: App, now: datetime, accounts: int) -> None:
         raise Failed(f"{planned.due} accounts were claimed at {now}, {accounts} were due.")
 
 
-async def _end(tx: Tx, now: datetime) -> None:
+async def _end(tx: Tx, now: datetime, end: LiteralString = END) -> None:
     """The workers' part: the batches are done and their jobs are gone."""
-    await tx.execute(END, {"now": now})
+    await tx.execute(end, {"now": now})
     await tx.execute("DELETE FROM procrastinate_jobs")
 
 

@@ -12,6 +12,7 @@ from portfolio_scheduler.bench import (
     planner,
     pure,
     rate_limits,
+    rewrapping,
     second_look,
     simulator_alone,
     warm_start,
@@ -36,6 +37,7 @@ MEASURES: dict[str, Measure] = {
     "warm-start": warm_start.measure,
     "as-of": long_history.measure_as_of,
     "rebuild": long_history.measure_rebuild,
+    "rewrap": rewrapping.measure,
 }
 
 

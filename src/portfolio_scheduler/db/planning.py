@@ -174,9 +174,8 @@ EXPECTED = sorted(
 
 # Accounts whose newest batch ended badly, with what of it could be read again: `tried` counts the retries since the
 # run that was due or asked for, without those that a full disk or an interruption ended, `in_a_row` the newest of these
-# interruptions; `repeated` are sections that said the same unknown thing again and again. Most accounts are passed over
-# by the index `sync_batches_unsettled`, whose words the first condition repeats. It names no account too few: what a
-# replay understood differently was replayed after it had been read.
+# interruptions; `repeated` are sections that said the same unknown thing again and again. Of the accounts that
+# `unsettled` names, since looking at one costs reading its history.
 _ENDED_BADLY: LiteralString = """
     FROM broker_accounts a
     CROSS JOIN LATERAL (
@@ -210,11 +209,8 @@ _ENDED_BADLY: LiteralString = """
     CROSS JOIN LATERAL (
         SELECT string_agg(key, ', ' ORDER BY key) AS sections FROM jsonb_each(last.sections)
         WHERE value ->> 'outcome' = 'not_entitled' AND key <> 'prices') forbidden
-    WHERE a.id IN (
-            SELECT account_id FROM sync_batches WHERE finished_at > %(now)s - %(within)s
-                AND (status IN ('partial', 'failed') OR trigger = 'replay'
-                    OR (sections - 'prices') @? '$.* ? (@.outcome == "not_entitled")'))
-        AND a.state IN ('active', 'needs_login') AND last.finished_at > %(now)s - %(within)s
+    WHERE a.id = ANY(%(unsettled)s) AND a.state IN ('active', 'needs_login')
+        AND last.finished_at > %(now)s - %(within)s
 """
 _IS_BUG: LiteralString = "coalesce(last.error_class <> ALL(%(expected)s), false)"
 _CAN_BE_RETRIED: LiteralString = f"""
@@ -237,8 +233,52 @@ _WORDS: dict[str, object] = {
 }
 
 
-async def add_retries(tx: Tx, now: datetime, *, roomy: bool) -> list[UUID]:
-    """A queued batch for what is still missing, of accounts whose newest batch ended badly some time ago.
+async def unsettled(tx: Tx, now: datetime) -> list[UUID]:
+    """Accounts with a batch of the last hours that failed, is incomplete or found something forbidden, and that nobody
+    has looked at since, or not for the last time. They stay locked: one that somebody else holds waits for later.
+
+    The index `sync_batches_unsettled` passes over all that went well; its words are repeated here. It names no account
+    too few: what a replay understood differently was replayed after it had been read.
+    """
+    cursor = await tx.execute(
+        """
+        SELECT a.id FROM broker_accounts a JOIN account_heads h ON h.account_id = a.id
+        WHERE a.id IN (
+                SELECT account_id FROM sync_batches WHERE finished_at > %(now)s - %(within)s
+                    AND (status IN ('partial', 'failed') OR trigger = 'replay'
+                        OR (sections - 'prices') @? '$.* ? (@.outcome == "not_entitled")'))
+            AND (h.looked_fence IS DISTINCT FROM h.fence OR h.look_at <= %(now)s)
+            AND a.state IN ('active', 'needs_login') AND NOT EXISTS (
+                SELECT FROM sync_batches b WHERE b.account_id = a.id AND b.status IN ('queued', 'running'))
+        ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
+        """,
+        {"now": now, "within": RETRY_WITHIN},
+    )
+    return [account_id for (account_id,) in await cursor.fetchall()]
+
+
+async def note_looks(tx: Tx, account_ids: Sequence[UUID], now: datetime) -> None:
+    """The planner has looked at these accounts. It looks again after the newest batch's time for a retry, or the
+    broker's pause, and after that only when there is another batch; while the disk is full, whenever it can."""
+    await tx.execute(
+        """
+        UPDATE account_heads h SET looked_fence = h.fence, look_at = CASE
+            WHEN last.error_class = %(full)s THEN %(now)s
+            WHEN a.resume_at > %(now)s OR last.finished_at + %(after)s > %(now)s
+                THEN greatest(a.resume_at, last.finished_at + %(after)s) END
+        FROM broker_accounts a
+        CROSS JOIN LATERAL (SELECT error_class, finished_at FROM sync_batches
+            WHERE account_id = a.id ORDER BY fence DESC NULLS FIRST, id DESC LIMIT 1) last
+        WHERE h.account_id = a.id AND a.id IN (
+            SELECT account_id FROM account_heads WHERE account_id = ANY(%(ids)s)
+            ORDER BY account_id FOR NO KEY UPDATE SKIP LOCKED)
+        """,
+        {"now": now, "after": RETRY_AFTER, "full": FULL, "ids": list(account_ids)},
+    )
+
+
+async def add_retries(tx: Tx, unsettled: Sequence[UUID], now: datetime, *, roomy: bool) -> list[UUID]:
+    """A queued batch for what is still missing, of those accounts whose newest batch ended badly some time ago.
 
     What a full disk ended is tried again as soon as there is room, what was interrupted at once, and neither counts
     among the tries. An account whose retries are interrupted again and again waits for its next slot.
@@ -252,16 +292,15 @@ async def add_retries(tx: Tx, now: datetime, *, roomy: bool) -> list[UUID]:
             AND CASE WHEN last.error_class = ANY(%(interrupted)s) THEN last.trigger <> 'manual'
                      WHEN last.error_class = %(full)s AND %(roomy)s THEN true
                      ELSE last.finished_at <= %(now)s - %(after)s END
-        ORDER BY a.id FOR NO KEY UPDATE OF a SKIP LOCKED
-        ON CONFLICT DO NOTHING RETURNING account_id
+        ORDER BY a.id ON CONFLICT DO NOTHING RETURNING account_id
         """,
-        _WORDS | {"now": now, "after": RETRY_AFTER, "roomy": roomy},
+        _WORDS | {"unsettled": list(unsettled), "now": now, "after": RETRY_AFTER, "roomy": roomy},
     )
     return [account_id for (account_id,) in await cursor.fetchall()]
 
 
-async def add_notices(tx: Tx, now: datetime, on: date) -> list[tuple[str, str, str]]:
-    """A notice for each account whose newest batch ended in a way that no retry will mend: label, kind and text.
+async def add_notices(tx: Tx, unsettled: Sequence[UUID], now: datetime, on: date) -> list[tuple[str, str, str]]:
+    """A notice for each of those whose newest batch ended in a way that no retry will mend: label, kind and text.
 
     A part the account may not read is one too, prices excepted: those can be imported.
     """
@@ -290,7 +329,7 @@ async def add_notices(tx: Tx, now: datetime, on: date) -> list[tuple[str, str, s
             ON CONFLICT DO NOTHING RETURNING account_id, kind, text
         ) SELECT a.label, new.kind, new.text FROM new JOIN broker_accounts a ON a.id = new.account_id
         """,  # noqa: S608 - constants
-        _WORDS | {"now": now, "on": on},
+        _WORDS | {"unsettled": list(unsettled), "now": now, "on": on},
     )
     return await cursor.fetchall()
 

@@ -11,11 +11,12 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from portfolio_scheduler.errors import PortfolioSchedulerError
 
-# The subqueries are evaluated once for a statement, not once for a row.
+# The subqueries are evaluated once for a statement, not once for a row. An admin who looks at somebody sees what is
+# theirs, not what others let them see: the access log tells of the one, not of the others.
 ME = "(SELECT app_user())"
 SHARED_WITH_ME = (
     "ARRAY(SELECT g.owner_id FROM viewer_grants g WHERE g.viewer_id = (SELECT app_user()) AND g.ended_at IS NULL "
-    "AND g.expires_at > (SELECT app_now()))"
+    "AND g.expires_at > (SELECT app_now()) AND (SELECT app_door()) <> 'subject')"
 )
 MY_ACCOUNTS = "ARRAY(SELECT a.id FROM broker_accounts a WHERE a.user_id = (SELECT app_user()))"
 SEEN_ACCOUNTS = "ARRAY(SELECT a.id FROM broker_accounts a)"  # which has a policy of its own

@@ -129,7 +129,7 @@ ALTER FUNCTION public.app_door() OWNER TO portfolio_scheduler;
 -- Name: FUNCTION app_door(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists; else empty';
+COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
 
 
 --
@@ -245,6 +245,8 @@ BEGIN
     FROM public.api_tokens t JOIN public.users u ON u.id = t.user_id
     WHERE t.digest = token AND t.ended_at IS NULL AND t.expires_at > at AND u.disabled_at IS NULL;
     PERFORM public.enter_as(who, at);
+    UPDATE public.api_tokens SET last_used_on = (at AT TIME ZONE 'Asia/Kolkata')::date
+    WHERE id = who.token_id AND last_used_on IS DISTINCT FROM (at AT TIME ZONE 'Asia/Kolkata')::date;
     RETURN who;
 END
 $$;
@@ -954,6 +956,8 @@ CREATE TABLE public.account_heads (
     seq bigint DEFAULT 0 NOT NULL,
     last_leaf bytea,
     fence bigint DEFAULT 0 NOT NULL,
+    looked_fence bigint,
+    look_at timestamp with time zone,
     CONSTRAINT account_heads_seq_check CHECK ((seq >= 0))
 );
 
@@ -967,6 +971,20 @@ ALTER TABLE public.account_heads OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.account_heads IS 'control: per account the last fact''s number and the fence that keeps zombies from writing';
+
+
+--
+-- Name: COLUMN account_heads.looked_fence; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.looked_fence IS 'the fence of the newest batch when the planner last looked at how it had ended';
+
+
+--
+-- Name: COLUMN account_heads.look_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_heads.look_at IS 'when it looks again although the fence is still the same';
 
 
 --
@@ -2936,6 +2954,7 @@ CREATE TABLE public.sessions (
     device_digest bytea NOT NULL,
     refresh_digest bytea NOT NULL,
     previous_digest bytea,
+    replayed boolean DEFAULT false NOT NULL,
     address text NOT NULL,
     agent text NOT NULL,
     ended_at timestamp with time zone,
@@ -2967,6 +2986,13 @@ COMMENT ON COLUMN public.sessions.authenticated_at IS 'when the password was las
 --
 
 COMMENT ON COLUMN public.sessions.previous_digest IS 'of the token before: an answer may get lost, so it counts once more for ten seconds';
+
+
+--
+-- Name: COLUMN sessions.replayed; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sessions.replayed IS 'whether the token before has had that once';
 
 
 --
@@ -3522,6 +3548,13 @@ CREATE INDEX api_tokens_by_user ON public.api_tokens USING btree (user_id, creat
 --
 
 CREATE INDEX api_tokens_digest ON public.api_tokens USING btree (digest);
+
+
+--
+-- Name: attempts_by_time; Type: INDEX; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE INDEX attempts_by_time ON public.attempts USING btree (window_at);
 
 
 --
@@ -4541,7 +4574,7 @@ CREATE POLICY api_select ON public.api_tokens FOR SELECT TO portfolio_scheduler_
 
 CREATE POLICY api_select ON public.broker_accounts FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (user_id = ANY (ARRAY( SELECT g.owner_id
    FROM public.viewer_grants g
-  WHERE ((g.viewer_id = ( SELECT public.app_user() AS app_user)) AND (g.ended_at IS NULL) AND (g.expires_at > ( SELECT public.app_now() AS app_now)))))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+  WHERE ((g.viewer_id = ( SELECT public.app_user() AS app_user)) AND (g.ended_at IS NULL) AND (g.expires_at > ( SELECT public.app_now() AS app_now)) AND (( SELECT public.app_door() AS app_door) <> 'subject'::text))))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --

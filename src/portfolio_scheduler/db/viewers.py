@@ -14,7 +14,7 @@ from msgspec import Struct
 from psycopg.rows import class_row, tuple_row
 
 from portfolio_scheduler.db.pool import Pool, Tx, pipelined, transaction
-from portfolio_scheduler.errors import LoginRequired
+from portfolio_scheduler.errors import LoginRequired, NotFound
 
 Door = Literal["identity", "admin"]
 
@@ -25,6 +25,9 @@ class Entry(Struct, frozen=True, kw_only=True):
     at: datetime
     session_id: UUID | None = None
     token_digest: bytes | None = None
+    user_id: UUID | None = None  # whose the access token says it is
+    subject_id: UUID | None = None  # whom an admin looks at; set by `web/subjects.py` alone, which has recorded it
+    address: str = ""  # where the request comes from, for the access log
 
     @property
     def statement(self) -> LiteralString:
@@ -97,8 +100,13 @@ async def read(
         entering = connection.cursor(row_factory=class_row(_Row))
         reading = connection.cursor(row_factory=tuple_row)
         await entering.execute(entry.statement, entry.params)
+        if entry.subject_id is not None:
+            await look_at(connection, entry.subject_id)
         await reading.execute(query, params)
-    return _viewer(await entering.fetchone()), await reading.fetchall()
+    viewer = _viewer(await entering.fetchone())
+    if entry.subject_id is not None and not viewer.is_admin:  # no longer: what was read is not handed out
+        raise NotFound("There is no such user.")
+    return viewer, await reading.fetchall()
 
 
 @asynccontextmanager
@@ -129,5 +137,10 @@ async def open_door(tx: Tx, door: Door) -> None:
 
 
 async def look_at(tx: Tx, subject_id: UUID) -> None:
-    """From here on this transaction is about another user. Whoever calls it has written the access log before."""
-    await tx.execute("SELECT set_config('app.user_id', %s, true)", (str(subject_id),))
+    """From here on this transaction is about another user. Whoever calls it has written the access log before.
+
+    What others share with that user stays out of sight: they would not hear of it.
+    """
+    await tx.execute(
+        "SELECT set_config('app.user_id', %s, true), set_config('app.door', 'subject', true)", (str(subject_id),)
+    )

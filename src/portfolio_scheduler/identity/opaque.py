@@ -1,4 +1,6 @@
-"""Random secrets that mean nothing by themselves: refresh tokens, API tokens, invitations, set-up tokens, tickets.
+"""Random secrets that mean nothing by themselves: API tokens, invitations, set-up tokens, tickets.
+
+Refresh tokens (`refresh.py`) begin like them and say more.
 
 Whoever holds the text is who it was given to; only its SHA-256 is stored. 256 random bits need no slow hash.
 """
@@ -24,6 +26,7 @@ class Kind(StrEnum):
     INVITATION = "psi"
     SETUP = "pss"
     WS_TICKET = "psw"
+    DEVICE = "psd"
 
 
 def make(kind: Kind) -> tuple[str, bytes]:

@@ -1,5 +1,7 @@
 """The keys that sign access tokens. The newest signs, all verify; processes follow a rotation within a second."""
 
+import hashlib
+import hmac
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Self
@@ -19,12 +21,13 @@ FILE = KeyFile(name="signing.json", cure=f"Move it away and start again; a new o
 class Ring:
     """The keys of one moment. Its repr shows ids only."""
 
-    __slots__ = ("_signing", "_verifying", "signing_id")
+    __slots__ = ("_seeds", "_signing", "_verifying", "signing_id")
 
     def __init__(self, keys: Keys) -> None:
         pairs = {key.id: Ed25519PrivateKey.from_private_bytes(key.key) for key in keys}
         self.signing_id = keys[-1].id
         self._signing = pairs[self.signing_id]
+        self._seeds = tuple(key.key for key in reversed(keys))
         self._verifying = {key_id: private.public_key() for key_id, private in pairs.items()}
 
     @property
@@ -34,6 +37,10 @@ class Ring:
     def verifying_key(self, key_id: str) -> Ed25519PublicKey | None:
         """The key that verifies what `key_id` signed; None when it is not one of ours."""
         return self._verifying.get(key_id)
+
+    def derived(self, purpose: str) -> tuple[bytes, ...]:
+        """Keys of 32 bytes for another purpose, one from each key here, that of the newest first."""
+        return tuple(hmac.digest(seed, purpose.encode(), hashlib.sha256) for seed in self._seeds)
 
     def __repr__(self) -> str:
         return f"Ring({list(self._verifying)})"

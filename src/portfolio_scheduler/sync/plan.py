@@ -19,7 +19,7 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.db import embedded, market_days, planning, queue
 from portfolio_scheduler.db.planning import Due, Kind, KindDue
-from portfolio_scheduler.db.pool import transaction
+from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.market_days import MarketDay
 from portfolio_scheduler.domain.schedule import Schedule, Timetable
@@ -68,14 +68,24 @@ async def plan(app: App, now: datetime) -> Planned:
         mornings = await planning.mornings(tx, now, ist_date(now), LATE)
         due += [each for each in mornings if each.account_id not in seen]
         added = await planning.add_due(tx, due, now) if due else []
-        retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings))
-        noticed = await planning.add_notices(tx, now, ist_date(now))
+        unsettled = await planning.unsettled(tx, now)
+        retries, noticed = await _settle(app, tx, unsettled, now) if unsettled else ([], [])
         await queue.enqueue(tx, [*added, *retries], waits(due))
         failpoint("planning")
     failpoint("planned")
     for account, kind, text in noticed:
         log.warning("the owner must hear of it", account=account, kind=kind, reason=text)
     return Planned(due=len(added), retries=len(retries))
+
+
+async def _settle(
+    app: App, tx: Tx, unsettled: Sequence[UUID], now: datetime
+) -> tuple[list[UUID], list[tuple[str, str, str]]]:
+    """Retries and notices for accounts whose newest batch ended badly. Who has neither is not looked at for a while."""
+    retries = await planning.add_retries(tx, unsettled, now, roomy=embedded.has_room(app.settings))
+    noticed = await planning.add_notices(tx, unsettled, now, ist_date(now))
+    await planning.note_looks(tx, unsettled, now)
+    return retries, noticed
 
 
 async def follow_calendar(app: App) -> None:
@@ -89,7 +99,8 @@ async def sweep(app: App, now: datetime) -> Swept:
     async with transaction(app.pool) as tx:
         stale = await planning.give_up_stale(tx, now, app.settings.lease_seconds)
         unwoken = await planning.unwoken(tx, app.settings.lease_seconds)
-        retries = await planning.add_retries(tx, now, roomy=embedded.has_room(app.settings)) if stale else []
+        unsettled = await planning.unsettled(tx, now) if stale else []
+        retries = await planning.add_retries(tx, unsettled, now, roomy=embedded.has_room(app.settings))
         await queue.enqueue(tx, [*unwoken, *retries])
         failpoint("sweeping")
     return Swept(stale=len(stale), retries=len(retries), woken=len(unwoken))

@@ -11,6 +11,7 @@ from litestar.openapi.spec import Parameter
 
 from portfolio_scheduler.errors import InvalidInput
 
+PLAIN = r"^[^\x00-\x1f\x7f]*$"  # of texts in a body: without control characters, of which the database takes no NUL
 WITH_BODY = {"POST", "PUT", "PATCH", "DELETE"}
 
 

@@ -18,6 +18,9 @@ from portfolio_scheduler.errors import (
     NotAllowed,
     NotFound,
     PortfolioSchedulerError,
+    RecentLoginRequired,
+    SecondFactorMissing,
+    SecondFactorRequired,
     SetupProblem,
     StorageFull,
     TooMany,
@@ -60,6 +63,13 @@ CODES = {
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
 }
 
+# What a client can do something about by itself has a word of its own.
+SPECIFIC: tuple[tuple[type[PortfolioSchedulerError], str], ...] = (
+    (SecondFactorRequired, "second_factor_required"),
+    (SecondFactorMissing, "second_factor_missing"),
+    (RecentLoginRequired, "recent_login_required"),
+)
+
 log = logger()
 
 
@@ -98,7 +108,8 @@ def ours(request: Request[Any, Any, Any], error: PortfolioSchedulerError) -> Res
     """Messages about the installation are for its owner's log, not for whoever asks."""
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        answer = problem(status, error.message)
+        code = next((code for kind, code in SPECIFIC if isinstance(error, kind)), None)
+        answer = problem(status, error.message, code=code)
         if isinstance(error, TooMany):
             answer.headers["Retry-After"] = str(error.retry_after_seconds)
         return answer

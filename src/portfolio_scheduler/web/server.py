@@ -5,7 +5,7 @@ Granian's command line would fork: after a `kill -9` of the parent its child ser
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import psycopg
@@ -15,20 +15,24 @@ from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import Message, Scope
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.revisions import shipped
 from portfolio_scheduler.errors import PortfolioSchedulerError, SetupProblem
+from portfolio_scheduler.identity.factor_box import FactorBox
 from portfolio_scheduler.identity.signing import Keyring
 from portfolio_scheduler.identity.tokens import Signer, Verifier
 from portfolio_scheduler.jobs import Pulse
 from portfolio_scheduler.web import document, errors
 from portfolio_scheduler.web.asked import check_request, declared_parameters
-from portfolio_scheduler.web.entry import entry_of, place_of
-from portfolio_scheduler.web.place import Place
-from portfolio_scheduler.web.routes import accounts, explorer, health
+from portfolio_scheduler.web.entry import address_only, entry_of, place_of
+from portfolio_scheduler.web.pace import Pace
+from portfolio_scheduler.web.place import Place, Strictness
+from portfolio_scheduler.web.routes import accounts, explorer, health, logins, me
+from portfolio_scheduler.web.subjects import subject_of
 
 START_SECONDS = 10
 STOP_SECONDS = 3
@@ -44,21 +48,30 @@ SECURITY_HEADERS = {
 }
 
 
+STRICT = Strictness()
 BODY_LIMIT = 256 * 1024  # bytes
 CONNECTIONS = 8  # of the API's pool: reads take a millisecond each, and PostgreSQL works on few at a time
 PATIENCE_SECONDS = 2  # for one of them to become free
 
-ROUTES = (*health.ROUTES, *explorer.ROUTES, *accounts.ROUTES)
+ROUTES = (
+    *health.ROUTES,
+    *explorer.ROUTES,
+    *accounts.ROUTES,
+    *logins.ROUTES,
+    *me.ROUTES,
+)
 
 
-def make_web(place: Place) -> Litestar:
+def make_web(place: Place, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Litestar:
     """The ASGI application."""
     web = Litestar(
-        route_handlers=ROUTES,
+        route_handlers=routes,
         state=State({"place": place, "parameters": {}}),
         dependencies={
             "place": Provide(place_of, sync_to_thread=False),
             "entry": Provide(entry_of, sync_to_thread=False),
+            "address": Provide(address_only, sync_to_thread=False),
+            "subject": Provide(subject_of),
         },
         before_request=check_request,
         before_send=[_secure],
@@ -76,25 +89,32 @@ def make_web(place: Place) -> Litestar:
     return web
 
 
-def make_place(app: App, pool: Pool, pulse: Pulse | None) -> Place:
-    keys = Keyring.open_keys(app.settings, app.clock.now())
+def make_place(app: App, pool: Pool, pulse: Pulse | None, strictness: Strictness = STRICT) -> Place:
+    now = app.clock.now()
+    keys = Keyring.open_keys(app.settings, now)
     issuer = app.settings.url
     return Place(
         app=app,
         pool=pool,
+        keyring=keys,
         signer=Signer(keys, issuer),
         verifier=Verifier(keys, issuer),
+        factors=FactorBox.open_keys(app.settings, now),
+        cost=strictness.cost,
+        pace=Pace(strictness.requests_a_minute),
         pulse=pulse,
         revision=shipped()[-1],
     )
 
 
 @asynccontextmanager
-async def listening(app: App, host: str, port: int, pulse: Pulse | None) -> AsyncIterator[str]:
+async def listening(
+    app: App, host: str, port: int, pulse: Pulse | None, strictness: Strictness = STRICT
+) -> AsyncIterator[str]:
     """Answer requests inside this block. Yields the address; port 0 takes any free one."""
     host, port = _free(host, port)
     pool = make_pool(app.api_conninfo, "api", max_size=CONNECTIONS, wait_seconds=PATIENCE_SECONDS, name="web")
-    async with opened(pool), _serving(make_web(make_place(app, pool, pulse)), host, port) as address:
+    async with opened(pool), _serving(make_web(make_place(app, pool, pulse, strictness)), host, port) as address:
         yield address
 
 

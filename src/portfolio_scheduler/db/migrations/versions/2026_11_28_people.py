@@ -40,6 +40,7 @@ CREATE TABLE sessions (
     device_digest bytea NOT NULL,
     refresh_digest bytea NOT NULL,
     previous_digest bytea,
+    replayed boolean NOT NULL DEFAULT false,
     address text NOT NULL,
     agent text NOT NULL,
     ended_at timestamptz,
@@ -48,6 +49,7 @@ CREATE TABLE sessions (
 COMMENT ON TABLE sessions IS 'people: logins; each is a family of refresh tokens, of which the newest counts';
 COMMENT ON COLUMN sessions.authenticated_at IS 'when the password was last given: some acts want it to be recent';
 COMMENT ON COLUMN sessions.previous_digest IS 'of the token before: an answer may get lost, so it counts once more for ten seconds';
+COMMENT ON COLUMN sessions.replayed IS 'whether the token before has had that once';
 CREATE INDEX sessions_by_user ON sessions (user_id, begun_at);
 
 CREATE TABLE api_tokens (
@@ -108,6 +110,7 @@ CREATE TABLE attempts (
     count integer NOT NULL CHECK (count > 0),
     PRIMARY KEY (bucket, window_at)
 );
+CREATE INDEX attempts_by_time ON attempts (window_at);
 COMMENT ON TABLE attempts IS 'people: how often something was tried in a stretch of time, for limits that hold across processes';
 
 CREATE TABLE idempotency_keys (
@@ -191,7 +194,7 @@ COMMENT ON FUNCTION app_now() IS 'the time this transaction of the API goes by';
 CREATE FUNCTION app_door() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE SET search_path = '' AS $$
     SELECT coalesce(current_setting('app.door', true), '')
 $$;
-COMMENT ON FUNCTION app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists; else empty';
+COMMENT ON FUNCTION app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
 
 CREATE TYPE viewer AS (
     user_id uuid, name text, role text, session_id uuid, token_id uuid, authenticated_at timestamptz,
@@ -230,6 +233,8 @@ BEGIN
     FROM public.api_tokens t JOIN public.users u ON u.id = t.user_id
     WHERE t.digest = token AND t.ended_at IS NULL AND t.expires_at > at AND u.disabled_at IS NULL;
     PERFORM public.enter_as(who, at);
+    UPDATE public.api_tokens SET last_used_on = (at AT TIME ZONE 'Asia/Kolkata')::date
+    WHERE id = who.token_id AND last_used_on IS DISTINCT FROM (at AT TIME ZONE 'Asia/Kolkata')::date;
     RETURN who;
 END
 $$;
