@@ -18,7 +18,7 @@ from portfolio_scheduler.db.pool import make_pool, opened
 from portfolio_scheduler.web.server import make_place, make_web
 from tests.conftest import Database
 from tests.flows.conftest import FIRST_DAY, staged
-from tests.web.conftest import ADDRESS, Person, Site
+from tests.web.conftest import ADDRESS, RELAXED, Person, Site
 
 T = TypeVar("T")
 DAYS = 400  # the grants' and tokens' time
@@ -47,7 +47,7 @@ class Town:
         api = await self._stack.enter_async_context(opened(make_pool(self.database.api, "api", max_size=4)))
         stage = await self._stack.enter_async_context(staged(self.database, worker, FIRST_DAY))
         stage.at(FIRST_DAY, 16)
-        place = make_place(stage.app, api, None)
+        place = make_place(stage.app, api, None, RELAXED)
         web = make_web(place)
         transport = httpx.ASGITransport(app=web)  # type: ignore[arg-type]
         client = await self._stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=ADDRESS))
@@ -68,6 +68,7 @@ class Town:
     def fresh(self, name: str) -> Person:
         """The person as they are meant to be, with a session that began just now, whatever was asked before."""
         person = self.people[name]
+        self.rows.execute("DELETE FROM attempts")
         disabled = self.site.now if name == "deepa" else None
         self.rows.execute(
             "UPDATE users SET disabled_at = %s, role = %s WHERE id = %s", (disabled, ROLES[name], person.user)
@@ -95,6 +96,12 @@ class Town:
             for account in accounts:
                 await stage.sync(account)
 
+    def ids_of(self, name: str) -> dict[str, Any]:
+        """One id of each kind that belongs to the person, by the names under which operations take them."""
+        found = self.rows.execute(_IDS, {"user": self.people[name].user}).fetchone()
+        assert found is not None
+        return {kind: value if value is None else str(value) for kind, value in found.items()}
+
     def _grant(self, owner: str, viewer: str, ended: Any) -> None:
         self.rows.execute(
             "INSERT INTO viewer_grants (owner_id, viewer_id, owner_name, viewer_name, granted_at, expires_at, ended_at)"
@@ -113,6 +120,16 @@ class Town:
 
 ROLES = {"asha": "user", "ravi": "user", "vimala": "user", "mohan": "user", "deepa": "user", "anand": "admin"}
 
+_IDS = """
+    SELECT %(user)s::uuid AS user_id, a.id AS account_id,
+        (SELECT o.broker_order_id FROM order_history o WHERE o.account_id = a.id ORDER BY o.seq LIMIT 1) AS order_id,
+        (SELECT b.id FROM sync_batches b WHERE b.account_id = a.id ORDER BY b.id LIMIT 1) AS batch_id,
+        (SELECT o.trading_symbol FROM order_history o WHERE o.account_id = a.id ORDER BY o.seq LIMIT 1) AS symbol,
+        (SELECT s.id FROM sessions s WHERE s.user_id = %(user)s ORDER BY s.id LIMIT 1) AS session_id,
+        (SELECT t.id FROM api_tokens t WHERE t.user_id = %(user)s ORDER BY t.id LIMIT 1) AS token_id,
+        (SELECT g.id FROM viewer_grants g WHERE g.owner_id = %(user)s ORDER BY g.id LIMIT 1) AS grant_id
+    FROM (SELECT) AS one LEFT JOIN broker_accounts a ON a.user_id = %(user)s ORDER BY a.created_at LIMIT 1
+"""
 _SESSION = """
     INSERT INTO sessions (user_id, begun_at, authenticated_at, refreshed_at, expires_at, idle_seconds, remembered,
         second_factor, device_digest, refresh_digest, address, agent)
