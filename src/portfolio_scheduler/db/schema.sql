@@ -119,7 +119,8 @@ CREATE FUNCTION public.app_door() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path TO ''
     AS $$
-    SELECT coalesce(current_setting('app.door', true), '')
+    SELECT CASE WHEN current_setting('app.door', true) <> 'admin' OR public.app_role() = 'admin'
+        THEN coalesce(current_setting('app.door', true), '') ELSE '' END
 $$;
 
 
@@ -154,6 +155,27 @@ COMMENT ON FUNCTION public.app_now() IS 'the time this transaction of the API go
 
 
 --
+-- Name: app_role(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_role() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT coalesce(current_setting('app.role', true), '')
+$$;
+
+
+ALTER FUNCTION public.app_role() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_role(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_role() IS 'what the login of this transaction may: an admin''s own session only is admin';
+
+
+--
 -- Name: app_user(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -161,7 +183,8 @@ CREATE FUNCTION public.app_user() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path TO ''
     AS $$
-    SELECT nullif(current_setting('app.user_id', true), '')::uuid
+    SELECT CASE WHEN coalesce(current_setting('app.door', true), '') <> 'subject' OR public.app_role() = 'admin'
+        THEN nullif(current_setting('app.user_id', true), '')::uuid END
 $$;
 
 
@@ -184,7 +207,8 @@ CREATE FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) 
     AS $$
 BEGIN
     PERFORM set_config('app.door', '', true), set_config('app.now', at::text, true),
-        set_config('app.user_id', coalesce((who).user_id::text, ''), true);
+        set_config('app.user_id', coalesce((who).user_id::text, ''), true),
+        set_config('app.role', CASE WHEN (who).session_id IS NULL THEN '' ELSE coalesce((who).role, '') END, true);
 END
 $$;
 
@@ -5205,6 +5229,15 @@ GRANT ALL ON FUNCTION public.app_door() TO portfolio_scheduler_worker;
 REVOKE ALL ON FUNCTION public.app_now() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_api;
 GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_role(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_role() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_worker;
 
 
 --

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, TypeVar
 
 import httpx
@@ -102,6 +103,47 @@ class Town:
         assert found is not None
         return {kind: value if value is None else str(value) for kind, value in found.items()}
 
+    def marks_of(self, name: str) -> list[tuple[str, str]]:
+        """Texts by which an answer shows something of the person, each with what it is."""
+        rows = self.rows.execute(_MARKS, {"user": self.people[name].user}).fetchall()
+        marks = {(row["kind"], row["mark"]) for row in rows if row["mark"]}
+        return sorted(marks | {("name", f'"{name}"')})
+
+    def digest_of(self, name: str) -> dict[str, str]:
+        """A digest of all rows that are the person's, by table."""
+        parts = []
+        for table, column in self._owned:
+            mine = (
+                "%(user)s" if column != "account_id" else "ANY(SELECT id FROM broker_accounts WHERE user_id = %(user)s)"
+            )
+            parts.append(
+                f"SELECT '{table}' AS name, coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') AS digest "
+                f"FROM {table} t WHERE t.{column} = {mine}"
+            )
+        parts.append(
+            "SELECT 'queue', count(*)::text FROM procrastinate_jobs j, broker_accounts a "
+            "WHERE a.user_id = %(user)s AND strpos(j.args::text, a.id::text) > 0"
+        )
+        rows = self.rows.execute(" UNION ALL ".join(parts), {"user": self.people[name].user}).fetchall()
+        return {row["name"]: row["digest"] for row in rows}
+
+    @staticmethod
+    def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
+        return [table for table, digest in before.items() if after[table] != digest]
+
+    @cached_property
+    def _owned(self) -> list[tuple[str, str]]:
+        """Tables with rows of people, and the column that says whose. Who looked at somebody is written down, and is
+        no change of theirs."""
+        rows = self.rows.execute(
+            """SELECT c.relname, min(a.attname) AS owner FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+               WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND c.relname <> 'access_log'
+                   AND (a.attname IN ('account_id', 'user_id', 'owner_id')
+                       OR (c.relname = 'users' AND a.attname = 'id'))
+               GROUP BY 1 ORDER BY 1"""
+        ).fetchall()
+        return [(row["relname"], row["owner"]) for row in rows]
+
     def _grant(self, owner: str, viewer: str, ended: Any) -> None:
         self.rows.execute(
             "INSERT INTO viewer_grants (owner_id, viewer_id, owner_name, viewer_name, granted_at, expires_at, ended_at)"
@@ -129,6 +171,18 @@ _IDS = """
         (SELECT t.id FROM api_tokens t WHERE t.user_id = %(user)s ORDER BY t.id LIMIT 1) AS token_id,
         (SELECT g.id FROM viewer_grants g WHERE g.owner_id = %(user)s ORDER BY g.id LIMIT 1) AS grant_id
     FROM (SELECT) AS one LEFT JOIN broker_accounts a ON a.user_id = %(user)s ORDER BY a.created_at LIMIT 1
+"""
+_MARKS = """
+    WITH a AS (SELECT * FROM broker_accounts WHERE user_id = %(user)s)
+    SELECT 'user' AS kind, %(user)s::uuid::text AS mark
+    UNION ALL SELECT 'account', id::text FROM a
+    UNION ALL SELECT 'account', broker_account_id FROM a
+    UNION ALL SELECT 'client code', ucc FROM a
+    UNION ALL SELECT 'account', label FROM a
+    UNION ALL SELECT 'batch', b.id::text FROM sync_batches b JOIN a ON a.id = b.account_id
+    UNION ALL SELECT 'order', o.broker_order_id FROM order_history o JOIN a ON a.id = o.account_id
+    UNION ALL SELECT 'session', s.id::text FROM sessions s WHERE s.user_id = %(user)s
+    UNION ALL SELECT 'token', t.id::text FROM api_tokens t WHERE t.user_id = %(user)s
 """
 _SESSION = """
     INSERT INTO sessions (user_id, begun_at, authenticated_at, refreshed_at, expires_at, idle_seconds, remembered,
