@@ -64,6 +64,14 @@ class TooMany(PortfolioSchedulerError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class NoWorker(PortfolioSchedulerError):
+    """No worker took this up in time, so nothing was changed or kept. Start one, or try again."""
+
+
+class QueueFull(PortfolioSchedulerError):
+    """Too much waits for the workers already; nothing was changed or kept. Try again in a minute."""
+
+
 class TokenRefused(LoginRequired):
     """This token is not valid here: expired, altered, or of another kind. Log in again."""
 

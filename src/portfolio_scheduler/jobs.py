@@ -1,8 +1,8 @@
-"""The queue's task and the loops around it: the worker, the minute tick, the sweep, the probes of logins and the
+"""The queue's tasks and the loops around it: the worker, the minute tick, the sweep, the probes of logins and the
 morning's list of instruments. `work` runs them all.
 
-A job is only the wake-up and carries an id only; what is to be done stands in `sync_batches`. So nothing here retries:
-procrastinate does not, because the planner does.
+A job is only the wake-up and carries an id only; what is to be done stands in `sync_batches` and `account_requests`. So
+nothing here retries: procrastinate does not, because the planner does; and of a request, whoever waits for it.
 """
 
 import asyncio
@@ -19,15 +19,16 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.clock import SystemClock, ist_date
 from portfolio_scheduler.db.batches import BEATS_PER_LEASE
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
-from portfolio_scheduler.db.queue import SYNC_ACCOUNT, SYNCS
+from portfolio_scheduler.db.queue import ANSWER_REQUEST, REQUESTS, SYNC_ACCOUNT, SYNCS
 from portfolio_scheduler.errors import PortfolioSchedulerError
 from portfolio_scheduler.log import first_line, logger
-from portfolio_scheduler.sync import logins, morning, plan, run
+from portfolio_scheduler.sync import logins, morning, plan, requests, run
 
 TICK_SECONDS = 60
 SWEEPS_PER_LEASE = 2
 PAUSES_PER_LEASE = 4  # how soon to go on after a tick, a sweep or the worker failed
 SYNCS_AT_ONCE = 6  # two fewer than the connections of the pool that syncs share
+REQUESTS_AT_ONCE = 2  # of people who wait for the answer; hardly ever is there one
 FINISH_SECONDS = 14  # what a running sync gets to end by itself when the process is asked to stop
 STOP_SECONDS = 18
 
@@ -60,6 +61,10 @@ def make_queue(app: App) -> procrastinate.App:
     async def sync_account(account_id: str) -> None:
         await run.run_queued(app, UUID(account_id))
 
+    @queue.task(name=ANSWER_REQUEST, queue=REQUESTS)
+    async def answer_request(request_id: str) -> None:
+        await requests.answer(app, UUID(request_id))
+
     return queue
 
 
@@ -81,6 +86,8 @@ def _warn(app: App, pulse: Pulse) -> None:
 
 
 async def sweep(app: App, pulse: Pulse) -> None:
+    if ended := await requests.sweep(app):
+        log.warning("swept", requests=ended)
     swept = await plan.sweep(app, app.clock.now())
     pulse.swept_at = MACHINE.monotonic()
     if swept.stale or swept.woken:
@@ -103,8 +110,9 @@ async def work(app: App, stop: asyncio.Event, pulse: Pulse, *, finish_seconds: i
     """
     lease_seconds = app.settings.lease_seconds
     async with opened(_queue_pool(app)) as pool:
-        worker = asyncio.create_task(_work_off(app, pool, pulse, finish_seconds), name="worker")
+        worker = asyncio.create_task(_work_off(app, pool, SYNCS, SYNCS_AT_ONCE, finish_seconds, pulse), name="worker")
         loops = [
+            asyncio.create_task(_work_off(app, pool, REQUESTS, REQUESTS_AT_ONCE, finish_seconds), name="requests"),
             asyncio.create_task(_repeat(app, lambda: tick(app, pulse), lambda: _until_next_minute(app)), name="ticker"),
             asyncio.create_task(
                 _repeat(app, lambda: sweep(app, pulse), lambda: lease_seconds / SWEEPS_PER_LEASE), name="sweeper"
@@ -145,17 +153,19 @@ async def _end(tasks: set[asyncio.Task[Any]]) -> None:
         log.warning("still at work when the time to stop was over", loops=[task.get_name() for task in late])
 
 
-async def _work_off(app: App, pool: Pool, pulse: Pulse, finish_seconds: int) -> None:
+async def _work_off(
+    app: App, pool: Pool, name: str, at_once: int, finish_seconds: int, pulse: Pulse | None = None
+) -> None:
     """Run jobs as they come; begin anew when the worker gives up, as it does when the database goes away."""
     while True:
         queue = make_queue(app)
         await queue.open_async(pool)
-        pulse.working = True
+        _tell(pulse, working=True)
         try:
             await queue.run_worker_async(
-                queues=[SYNCS],
+                queues=[name],
                 name=run.worker_name(),
-                concurrency=SYNCS_AT_ONCE,
+                concurrency=at_once,
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=finish_seconds,
                 stalled_worker_timeout=app.settings.lease_seconds,
@@ -163,10 +173,15 @@ async def _work_off(app: App, pool: Pool, pulse: Pulse, finish_seconds: int) -> 
                 delete_jobs="always",
             )
         except TROUBLE as error:
-            log.warning("the worker stopped", error=type(error).__name__)
+            log.warning("the worker stopped", queue=name, error=type(error).__name__)
         finally:
-            pulse.working = False
+            _tell(pulse, working=False)
         await _pause(_pause_seconds(app))
+
+
+def _tell(pulse: Pulse | None, *, working: bool) -> None:
+    if pulse is not None:
+        pulse.working = working
 
 
 async def _repeat(app: App, act: Callable[[], Awaitable[None]], pause: Callable[[], float]) -> None:
@@ -214,5 +229,5 @@ def is_outage(error: BaseException) -> bool:
 
 
 def _queue_pool(app: App) -> Pool:
-    """Procrastinate's own connections, so that it never waits behind a sync."""
-    return make_pool(app.conninfo, "worker", max_size=4, name="queue")
+    """Procrastinate's own connections, so that it never waits behind a sync. Two of them listen, one for each queue."""
+    return make_pool(app.conninfo, "worker", max_size=5, name="queue")

@@ -24,7 +24,8 @@ FIELDS = frozenset({
     "closed", "cluster", "data", "days", "due", "ended", "error", "events", "fence", "file", "fills",
     "holding_changes", "isin", "key_id", "kind", "left", "link", "listed", "loop", "loops", "new", "new_isin",
     "opened", "order_changes", "orders", "outcome", "path", "pause_seconds", "position_changes", "prices",
-    "problem", "reason", "retries", "roles", "snapshots", "source", "sqlstate", "stale", "status", "task",
+    "problem", "queue", "reason", "request", "requests",
+    "retries", "roles", "snapshots", "source", "sqlstate", "stale", "status", "task",
     "trigger", "unreadable", "values", "voided", "warning", "woken",
 })
 # fmt: on

@@ -65,6 +65,12 @@ OF_ALL = (
 NOT_RUN = {
     "bench/": "measures on databases of its own",
     "db/pool.py: execute": "what all others run their statements through",
+    "db/requests.py": "by primary key, or the few that are open, of an index of their own",
+    "db/idempotency.py": "by primary key",
+    "db/accounts.py: rename": "by primary key",
+    "db/batches.py: ask": "one row of each account asked for, by the index of open batches",
+    "web/asking.py": "by primary key, or the accounts of one user",
+    "web/routes/syncs.py": "the accounts of one user, and of each the batches of the last hours",
     "db/corporate_actions.py": "reference tables, written once a day; no account's rows",
     "db/instrument_loading.py": "a table of one row",
     "db/instruments.py": "reference tables, written once a day; no account's rows",

@@ -161,7 +161,7 @@ async def test_nothing_is_written_in_anothers_name(api_pool: Pool, asha: Person,
 async def test_anothers_rows_are_not_changed(api_pool: Pool, asha: Person, ravi: Person):
     async with as_viewer(api_pool, asha.entry()) as (tx, _):
         for statement in (
-            "UPDATE broker_accounts SET label = 'x' WHERE id = %(account)s",
+            "UPDATE sync_batches SET wanted = '{holdings}' WHERE account_id = %(account)s",
             "UPDATE users SET role = 'admin' WHERE id = %(user)s",
             "UPDATE sessions SET ended_at = now() WHERE user_id = %(user)s",
             "DELETE FROM sessions WHERE user_id = %(user)s",
@@ -190,7 +190,7 @@ async def test_a_grant_shows_the_accounts_until_it_expires_and_lets_nothing_be_w
     _, batches = await read(api_pool, ravi.entry(), "SELECT account_id FROM sync_batches", {})
     assert {row[0] for row in batches} == {asha.account, ravi.account}
     async with as_viewer(api_pool, ravi.entry()) as (tx, _):
-        done = await tx.execute("UPDATE broker_accounts SET label = 'x' WHERE id = %s", (asha.account,))
+        done = await tx.execute("UPDATE sync_batches SET wanted = '{orders}' WHERE account_id = %s", (asha.account,))
         assert done.rowcount == 0
     async with as_viewer(api_pool, asha.entry()) as (tx, _):
         await tx.execute("UPDATE viewer_grants SET expires_at = %s", (NOW,))

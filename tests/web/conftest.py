@@ -4,8 +4,11 @@
 connected and synced by the stories' own stage (`site.stage`), so that what is read was written by the real path.
 """
 
+import asyncio
+import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +21,7 @@ from litestar import Litestar
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import Pool
 from portfolio_scheduler.identity.passwords import Argon2Cost, hash_password
+from portfolio_scheduler.jobs import Pulse, work
 from portfolio_scheduler.web.place import Place, Strictness
 from portfolio_scheduler.web.server import make_place, make_web
 from tests.conftest import Database
@@ -146,3 +150,27 @@ def problem_of(answer: httpx.Response) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(answer.content)
     assert told["status"] == answer.status_code
     return told
+
+
+async def until(fulfilled: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:
+    """Wait for what somebody else does."""
+    async with asyncio.timeout(seconds):
+        for pause in itertools.chain((0.01, 0.02, 0.03), itertools.repeat(0.05)):
+            found = fulfilled()
+            if await found if isinstance(found, Awaitable) else found:
+                return
+            await asyncio.sleep(pause)
+
+
+@asynccontextmanager
+async def working(site: Site) -> AsyncIterator[None]:
+    """A real worker, as `worker` runs it, in this process."""
+    stop = asyncio.Event()
+    pulse = Pulse()
+    task = asyncio.create_task(work(site.stage.app, stop, pulse), name="a worker")
+    try:
+        await until(lambda: pulse.working)
+        yield
+    finally:
+        stop.set()
+        await task

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from portfolio_scheduler.app import App
     from portfolio_scheduler.db.accounts import Account
     from portfolio_scheduler.domain.schedule import Schedule
-    from portfolio_scheduler.sync.schedules import Run
+    from portfolio_scheduler.market.timetables import Run
 
 schedules = typer.Typer(help="When each account is read: look, set, and see what comes of it.", no_args_is_help=True)
 

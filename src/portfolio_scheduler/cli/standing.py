@@ -16,10 +16,11 @@ from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads import accounts as reads
 from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, CoverageRow, FindingRow
 from portfolio_scheduler.domain.records import Outcome
+from portfolio_scheduler.market.timetables import timetable
 from portfolio_scheduler.sync.dating import clock_advice
 from portfolio_scheduler.sync.risks import risks
 from portfolio_scheduler.sync.schedules import mornings
-from portfolio_scheduler.sync.slots import last_run, next_run, timetable
+from portfolio_scheduler.sync.slots import last_run, next_run
 
 
 class Standing(Struct, frozen=True, kw_only=True):

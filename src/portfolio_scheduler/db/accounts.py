@@ -10,6 +10,7 @@ from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.domain.schedule import DEFAULT
 from portfolio_scheduler.errors import Conflict, InvalidInput, NotFound
 
 
@@ -39,6 +40,9 @@ class Account(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Account(id={self.id}, label={self.label!r}, broker={self.broker!r}, state={self.state!r})"
+
+
+DEFAULT_SCHEDULES = ({"cron": DEFAULT.cron, "timezone": DEFAULT.timezone},)
 
 
 class SealedCredentials(Struct, frozen=True, kw_only=True):
@@ -91,26 +95,33 @@ async def add(
     login: str,
     credentials: SealedCredentials,
     now: datetime,
+    number: str | None = None,
+    schedules: Sequence[Mapping[str, str]] | None = None,
+    late_pass: bool = True,
 ) -> None:
-    """Add an account; a label that the user already has is a `Conflict`."""
+    """Add an account; a label that the user already has is a `Conflict`. `number` is what its owner says the broker
+    calls it, for one whose credentials were not tried."""
     try:
         await tx.execute(
             """
-            INSERT INTO broker_accounts
-                (id, user_id, broker, label, login, sealed_credentials, credentials_number, credentials_fingerprint,
-                credentials_at, planned_through, created_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            INSERT INTO broker_accounts (id, user_id, broker, broker_account_id, label, login, sealed_credentials,
+                credentials_number, credentials_fingerprint, credentials_at, schedules, late_pass, planned_through,
+                created_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 account_id,
                 user_id,
                 broker,
+                number,
                 label,
                 login,
                 credentials.sealed,
                 credentials.number,
                 credentials.fingerprint,
                 now,
+                Jsonb(list(DEFAULT_SCHEDULES if schedules is None else schedules)),
+                late_pass,
                 now,
                 now,
             ),
@@ -186,6 +197,16 @@ async def save_login(tx: Tx, account_id: UUID, login: str, credentials: SealedCr
         """,
         (login, credentials.sealed, credentials.number, credentials.fingerprint, now, account_id),
     )
+
+
+async def rename(tx: Tx, account_id: UUID, label: str) -> None:
+    """Another label; one that the user already has is a `Conflict`."""
+    try:
+        await tx.execute(
+            "UPDATE broker_accounts SET label = %s WHERE id = %s AND state <> 'closed'", (label, account_id)
+        )
+    except psycopg.errors.UniqueViolation as e:
+        raise Conflict(f"There is already an account labelled {label!r}; choose another label.") from e
 
 
 async def set_state(tx: Tx, account_id: UUID, state: str) -> None:

@@ -72,6 +72,22 @@ async def start(
     return claim
 
 
+async def ask(tx: Tx, account_ids: Sequence[UUID], now: datetime) -> list[UUID]:
+    """Queue a batch by hand for each account that has none open. A queued one that was to read some sections reads
+    everything. Returns the accounts whose batch is new and wants a job."""
+    cursor = await tx.execute(
+        """
+        INSERT INTO sync_batches (account_id, trigger, status, queued_at)
+        SELECT id, 'manual', 'queued', %s FROM unnest(%s::uuid[]) AS asked (id) ORDER BY id
+        ON CONFLICT (account_id) WHERE status IN ('queued', 'running') DO UPDATE SET wanted = NULL
+            WHERE sync_batches.status = 'queued' AND sync_batches.wanted IS NOT NULL
+        RETURNING account_id, xmax = 0
+        """,
+        (now, list(account_ids)),
+    )
+    return [account_id for account_id, is_new in await cursor.fetchall() if is_new]
+
+
 async def claim_queued(tx: Tx, account_id: UUID, *, now: datetime, worker: str) -> Claim | None:
     """Claim the account's queued batch, if there is one and nobody else is at it."""
     async with tx.cursor(row_factory=class_row(Claim)) as cursor:

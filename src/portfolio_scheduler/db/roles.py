@@ -41,8 +41,8 @@ API_MAY_ALSO = {
     "account_requests": "INSERT, UPDATE (status, reason, ended_at, sealed_credentials)",
     "account_heads": "INSERT (account_id)",
     "sync_batches": "INSERT (id, account_id, trigger, wanted, status, queued_at), UPDATE (wanted)",
-    "broker_accounts": "INSERT (id, user_id, broker, label, login, sealed_credentials, schedules, late_pass, "
-    "planned_through, created_at), UPDATE (label)",
+    "broker_accounts": "INSERT (id, user_id, broker, broker_account_id, label, login, sealed_credentials, "
+    "credentials_number, credentials_fingerprint, credentials_at, schedules, late_pass, planned_through, created_at)",
 }
 KINDS = frozenset(WORKER_MAY) - {"queue"}
 

@@ -1023,15 +1023,15 @@ CREATE TABLE public.account_requests (
     parameters jsonb DEFAULT '{}'::jsonb NOT NULL,
     sealed_credentials bytea,
     status text DEFAULT 'queued'::text NOT NULL,
-    claimed_at timestamp with time zone,
+    asked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    beat_at timestamp with time zone,
     error_class text,
     reason text,
-    answer jsonb,
     created_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone,
     CONSTRAINT account_requests_check CHECK (((ended_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
     CONSTRAINT account_requests_check1 CHECK (((ended_at IS NULL) OR (sealed_credentials IS NULL))),
-    CONSTRAINT account_requests_kind_check CHECK ((kind = ANY (ARRAY['connect'::text, 'login'::text, 'test'::text, 'token'::text, 'schedules'::text, 'state'::text, 'close'::text]))),
+    CONSTRAINT account_requests_kind_check CHECK ((kind = ANY (ARRAY['connect'::text, 'change'::text, 'test'::text, 'token'::text, 'close'::text]))),
     CONSTRAINT account_requests_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'refused'::text, 'failed'::text, 'withdrawn'::text])))
 );
 
@@ -1055,10 +1055,17 @@ COMMENT ON COLUMN public.account_requests.account_id IS 'of an account to be con
 
 
 --
--- Name: COLUMN account_requests.claimed_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+-- Name: COLUMN account_requests.asked_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON COLUMN public.account_requests.claimed_at IS 'by the database''s own clock, as leases are';
+COMMENT ON COLUMN public.account_requests.asked_at IS 'by the database''s own clock, as leases are: after a minute nobody acts on it any more';
+
+
+--
+-- Name: COLUMN account_requests.beat_at; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.account_requests.beat_at IS 'last sign of life of the worker that is at it, by the same clock';
 
 
 --
@@ -3027,7 +3034,8 @@ CREATE TABLE public.socket_tickets (
     digest bytea NOT NULL,
     user_id uuid NOT NULL,
     session_id uuid NOT NULL,
-    expires_at timestamp with time zone NOT NULL
+    expires_at timestamp with time zone NOT NULL,
+    open_until timestamp with time zone NOT NULL
 );
 
 ALTER TABLE ONLY public.socket_tickets FORCE ROW LEVEL SECURITY;
@@ -3040,6 +3048,13 @@ ALTER TABLE public.socket_tickets OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON TABLE public.socket_tickets IS 'people: what opens one WebSocket within half a minute';
+
+
+--
+-- Name: COLUMN socket_tickets.open_until; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.socket_tickets.open_until IS 'when the access token dies that the ticket was bought with, and the socket with it';
 
 
 --
@@ -5561,10 +5576,17 @@ GRANT SELECT(status),UPDATE(status) ON TABLE public.account_requests TO portfoli
 
 
 --
--- Name: COLUMN account_requests.claimed_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+-- Name: COLUMN account_requests.asked_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(claimed_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+GRANT SELECT(asked_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
+
+
+--
+-- Name: COLUMN account_requests.beat_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT(beat_at) ON TABLE public.account_requests TO portfolio_scheduler_api;
 
 
 --
@@ -5579,13 +5601,6 @@ GRANT SELECT(error_class) ON TABLE public.account_requests TO portfolio_schedule
 --
 
 GRANT SELECT(reason),UPDATE(reason) ON TABLE public.account_requests TO portfolio_scheduler_api;
-
-
---
--- Name: COLUMN account_requests.answer; Type: ACL; Schema: public; Owner: portfolio_scheduler
---
-
-GRANT SELECT(answer) ON TABLE public.account_requests TO portfolio_scheduler_api;
 
 
 --
@@ -5658,7 +5673,7 @@ GRANT SELECT(broker),INSERT(broker) ON TABLE public.broker_accounts TO portfolio
 -- Name: COLUMN broker_accounts.broker_account_id; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(broker_account_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(broker_account_id),INSERT(broker_account_id) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -5672,7 +5687,7 @@ GRANT SELECT(ucc) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 -- Name: COLUMN broker_accounts.label; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(label),INSERT(label),UPDATE(label) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(label),INSERT(label) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
@@ -5749,21 +5764,21 @@ GRANT SELECT(resume_at) ON TABLE public.broker_accounts TO portfolio_scheduler_a
 -- Name: COLUMN broker_accounts.credentials_number; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_number),INSERT(credentials_number) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.credentials_fingerprint; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_fingerprint),INSERT(credentials_fingerprint) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --
 -- Name: COLUMN broker_accounts.credentials_at; Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-GRANT SELECT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
+GRANT SELECT(credentials_at),INSERT(credentials_at) ON TABLE public.broker_accounts TO portfolio_scheduler_api;
 
 
 --

@@ -136,6 +136,11 @@ async def open_door(tx: Tx, door: Door) -> None:
     await tx.execute("SELECT set_config('app.door', %s, true)", (door,))
 
 
+async def shut_door(tx: Tx) -> None:
+    """From here on this transaction reaches the viewer's own rows only, as it did at first."""
+    await tx.execute("SELECT set_config('app.door', '', true)")
+
+
 async def look_at(tx: Tx, subject_id: UUID) -> None:
     """From here on this transaction is about another user. Whoever calls it has written the access log before.
 

@@ -85,6 +85,11 @@ def parse(listed: Sequence[Mapping[str, Any]]) -> tuple[Schedule, ...]:
     return schedules
 
 
+def stored(schedules: Iterable[Schedule]) -> list[dict[str, str]]:
+    """As `parse` reads them, each once."""
+    return [{"cron": one.cron, "timezone": one.timezone} for one in dict.fromkeys(schedules)]
+
+
 def kept(listed: Sequence[Mapping[str, Any]]) -> tuple[tuple[Schedule, ...], str | None]:
     """Stored schedules, or what is wrong with them and the default: one that cannot be read must cost no day."""
     try:

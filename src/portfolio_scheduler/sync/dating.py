@@ -9,8 +9,8 @@ from datetime import date, datetime, timedelta
 from msgspec import Struct, structs
 
 from portfolio_scheduler.app import App
-from portfolio_scheduler.clock import ist_date
 from portfolio_scheduler.domain.records import Answer
+from portfolio_scheduler.market import timetables
 
 CLOCK = "clock:"  # begins the flag of a wrong clock
 NOTED = timedelta(seconds=30)  # TOTP codes begin to fail
@@ -51,9 +51,7 @@ def dated(app: App, began_at: datetime, offset: timedelta | None) -> Dated:
 
 def standing_at(app: App, observed_at: datetime, trading_on: date) -> str:
     """What a reading made then says of its trading day: provisional before the close, final after it, late."""
-    if ist_date(observed_at) > trading_on:
-        return "late"
-    return "final" if observed_at >= app.calendar.closes_at(trading_on) else "provisional"
+    return timetables.standing_at(app.calendar, observed_at, trading_on)
 
 
 def clock_advice(offset: timedelta | None) -> str:

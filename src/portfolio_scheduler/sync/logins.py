@@ -25,8 +25,9 @@ from portfolio_scheduler.errors import (
     SecretUnreadable,
 )
 from portfolio_scheduler.log import logger
+from portfolio_scheduler.market.timetables import timetable
 from portfolio_scheduler.sync.connect import probe
-from portfolio_scheduler.sync.slots import next_run, timetable
+from portfolio_scheduler.sync.slots import next_run
 
 OK, OWNER, LATER = "ok", "owner", "later"
 AT_ONCE = 6  # probes of one process

@@ -10,6 +10,8 @@ from portfolio_scheduler.domain.changes import Event
 from portfolio_scheduler.errors import Conflict
 from portfolio_scheduler.log import logger
 
+PAUSED = ("paused", "paused")  # the state, and what the fact of it says
+RESUMED = ("active", "resumed")
 CLOSED = "the account was removed while this batch was open; nothing was written after that"
 
 log = logger()
@@ -17,22 +19,27 @@ log = logger()
 
 async def pause(app: App, account_id: UUID) -> bool:
     """Stop the schedule; a running sync ends by itself. False when it was paused already."""
-    return await _switch(app, account_id, to="paused", subject="paused")
+    return await _switch(app, account_id, *PAUSED)
 
 
 async def resume(app: App, account_id: UUID) -> bool:
     """Take the schedule up again; what was due last is read at once. False when it was not paused."""
-    return await _switch(app, account_id, to="active", subject="resumed")
+    return await _switch(app, account_id, *RESUMED)
 
 
-async def _switch(app: App, account_id: UUID, *, to: str, subject: str) -> bool:
+async def _switch(app: App, account_id: UUID, to: str, subject: str) -> bool:
     async with transaction(app.pool) as tx:
-        head = await ledger.seize(tx, account_id)
-        account = checked_open(await accounts.load(tx, account_id))
-        if (account.state == "paused") == (to == "paused"):
-            return False
-        await accounts.set_state(tx, account_id, to)
-        await append_config(app, tx, head, subject, {"state": to, "before": account.state})
+        return await switch(app, tx, account_id, to, subject)
+
+
+async def switch(app: App, tx: Tx, account_id: UUID, to: str, subject: str) -> bool:
+    """Pause or resume as a part of a transaction. False when it was so already."""
+    head = await ledger.seize(tx, account_id)
+    account = checked_open(await accounts.load(tx, account_id))
+    if (account.state == "paused") == (to == "paused"):
+        return False
+    await accounts.set_state(tx, account_id, to)
+    await append_config(app, tx, head, subject, {"state": to, "before": account.state})
     return True
 
 
@@ -42,12 +49,18 @@ async def close(app: App, account_id: UUID) -> UUID | None:
     Whoever syncs the account meanwhile is fenced: from this commit on nobody writes into its history.
     """
     async with transaction(app.pool) as tx:
-        head = await ledger.seize(tx, account_id)
-        account = checked_open(await accounts.load(tx, account_id))
-        ended = await batches.shut(tx, account_id, app.clock.now(), CLOSED)
-        await append_config(app, tx, head, "closed", {"state": "closed", "before": account.state})
-        await accounts.close(tx, account_id)
-    log.info("account closed", account=account.label, ended=str(ended) if ended else None)
+        ended = await shut(app, tx, account_id)
+    log.info("account closed", account=str(account_id), ended=str(ended) if ended else None)
+    return ended
+
+
+async def shut(app: App, tx: Tx, account_id: UUID) -> UUID | None:
+    """The same as a part of a transaction."""
+    head = await ledger.seize(tx, account_id)
+    account = checked_open(await accounts.load(tx, account_id))
+    ended = await batches.shut(tx, account_id, app.clock.now(), CLOSED)
+    await append_config(app, tx, head, "closed", {"state": "closed", "before": account.state})
+    await accounts.close(tx, account_id)
     return ended
 
 

@@ -26,8 +26,8 @@ from portfolio_scheduler.domain.schedule import Schedule, Timetable
 from portfolio_scheduler.errors import InvalidInput
 from portfolio_scheduler.failpoints import failpoint
 from portfolio_scheduler.log import logger
+from portfolio_scheduler.market.timetables import LATE
 
-LATE = timedelta(minutes=10)  # a slot older than this was slept through, and its run is a catch-up
 CROWD = 20  # so many accounts may reach the broker at once
 JITTER = timedelta(minutes=2)
 BREATH = 50  # kinds of accounts

@@ -397,11 +397,19 @@ def check_identity(account: Account, statement: Statement) -> None:
     owner = statement.owner
     if owner is None:
         raise unidentified(statement.sections.get("owner"))
-    if account.ucc is not None and owner.ucc != account.ucc:
+    if is_another(account, owner):
         raise BrokerLoginRequired(
-            f"These credentials belong to the broker account {owner.ucc}, but {account.label!r} is {account.ucc}; "
-            "nothing was written. Enter this account's own credentials."
+            f"These credentials belong to the broker account {owner.ucc}, but {account.label!r} is "
+            f"{account.ucc or account.broker_account_id}; nothing was written. Enter this account's own credentials."
         )
+
+
+def is_another(account: Account, owner: Owner) -> bool:
+    """Whether the broker names another account than this one. One that was saved untested is known, until its first
+    login, by the number that its owner gave, if they gave one."""
+    if account.ucc is not None:
+        return owner.ucc != account.ucc
+    return account.broker_account_id not in {None, owner.ucc, owner.vendor_user_id}
 
 
 UNIDENTIFIED: tuple[type[BrokerError], ...] = (BrokerAnswerUnknown, BrokerNotEntitled, BrokerRefused, BrokerThrottled)

@@ -1,18 +1,10 @@
 """When accounts are due, for those who look ahead or back: the login planner and `status`."""
 
-from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.domain import schedule
 from portfolio_scheduler.domain.schedule import Timetable
-
-
-def timetable(listed: Sequence[Mapping[str, Any]], *, late_pass: bool, segments: Collection[str]) -> Timetable:
-    """The timetable of an account as it is stored; schedules that cannot be read count as the default."""
-    schedules, _ = schedule.kept(listed)
-    return Timetable(schedules, late_pass, "COMMODITY" in segments)
 
 
 def next_run(app: App, kind: Timetable, after: datetime) -> datetime | None:

@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem documents. The only place that knows HTTP statuses of our errors."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +18,9 @@ from portfolio_scheduler.errors import (
     LoginRequired,
     NotAllowed,
     NotFound,
+    NoWorker,
     PortfolioSchedulerError,
+    QueueFull,
     RecentLoginRequired,
     SecondFactorMissing,
     SecondFactorRequired,
@@ -40,10 +43,16 @@ STATUSES: tuple[tuple[type[PortfolioSchedulerError], HTTPStatus], ...] = (
     (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
     (NotAllowed, HTTPStatus.FORBIDDEN),
     (BrokerError, HTTPStatus.BAD_GATEWAY),
+    (NoWorker, HTTPStatus.SERVICE_UNAVAILABLE),
+    (QueueFull, HTTPStatus.SERVICE_UNAVAILABLE),
     (SetupProblem, HTTPStatus.SERVICE_UNAVAILABLE),
 )
-# What somebody outside may be told of an installation that does not work, by `type` of the problem.
-UNAVAILABLE: tuple[tuple[type[PortfolioSchedulerError], str, str], ...] = (
+# What somebody outside may be told of an installation that does not work, by `type` of the problem. None: what it says
+# itself, which was written for them.
+UNAVAILABLE: tuple[tuple[type[PortfolioSchedulerError], str, str | None], ...] = (
+    (NoWorker, "no_worker", None),
+    (QueueFull, "queue_full", None),
+    (BrokerError, "broker", None),
     (StorageFull, "storage_full", "The disk of the database is full; whoever runs this installation must make room."),
     (DatabaseUnavailable, "database_unavailable", "The database does not answer, or not in time; try again."),
 )
@@ -116,7 +125,7 @@ def ours(request: Request[Any, Any, Any], error: PortfolioSchedulerError) -> Res
     log.warning("request failed", path=request.url.path, error=type(error).__name__, reason=error.message)
     for kind, code, detail in UNAVAILABLE:
         if isinstance(error, kind):
-            return _later(problem(status, detail, code=code))
+            return _later(problem(status, detail or error.message, code=code))
     return problem(status)
 
 
@@ -143,12 +152,15 @@ def of_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem
     return answer
 
 
+_VALUE = re.compile(r" '.*'$", re.DOTALL)  # with which msgspec repeats a word that is none of the allowed
+
+
 def _faults(extra: Any) -> list[Fault] | None:
     """Which fields the framework found wrong. What was sent is not repeated: it may be a secret."""
     if not isinstance(extra, list):
         return None
     return [
-        Fault(field=str(found.get("key") or "body"), reason=str(found.get("message", "")))
+        Fault(field=str(found.get("key") or "body"), reason=_VALUE.sub("", str(found.get("message", ""))))
         for found in extra
         if isinstance(found, dict)
     ]
@@ -191,3 +203,5 @@ WRITE_PROBLEMS = PROBLEMS | {
         HTTPStatus.UNPROCESSABLE_ENTITY,
     )
 }
+# Of routes that have a worker ask the broker.
+BROKER_PROBLEMS = WRITE_PROBLEMS | {HTTPStatus.BAD_GATEWAY.value: _spec(HTTPStatus.BAD_GATEWAY)}

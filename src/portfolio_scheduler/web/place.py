@@ -32,3 +32,4 @@ class Place(Struct, frozen=True, kw_only=True):
     pace: Pace
     pulse: Pulse | None  # None where no worker runs beside the web
     revision: str  # of the tables this release works with
+    patience_seconds: float = 20  # for a worker to do what somebody waits for

@@ -31,7 +31,7 @@ from portfolio_scheduler.web.asked import check_request, declared_parameters
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
-from portfolio_scheduler.web.routes import accounts, explorer, health, logins, me
+from portfolio_scheduler.web.routes import accounts, connecting, explorer, health, logins, me, syncs
 from portfolio_scheduler.web.subjects import subject_of
 
 START_SECONDS = 10
@@ -57,6 +57,8 @@ ROUTES = (
     *health.ROUTES,
     *explorer.ROUTES,
     *accounts.ROUTES,
+    *connecting.ROUTES,
+    *syncs.ROUTES,
     *logins.ROUTES,
     *me.ROUTES,
 )

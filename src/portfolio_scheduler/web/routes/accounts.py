@@ -9,12 +9,13 @@ from litestar.params import FromPath
 from msgspec import Struct
 
 from portfolio_scheduler.db.reads import viewed_accounts
-from portfolio_scheduler.db.viewers import read
+from portfolio_scheduler.db.viewers import Entry, read
 from portfolio_scheduler.errors import NotFound
 from portfolio_scheduler.web.document import SECURITY
 from portfolio_scheduler.web.entry import READ, At, Who, check_scope
 from portfolio_scheduler.web.errors import PROBLEMS
 from portfolio_scheduler.web.listing import Cursor, Limit, Page, cursor_of, keys_of
+from portfolio_scheduler.web.place import Place
 
 PATH = "/portfolio-scheduler/broker-accounts"
 
@@ -36,7 +37,7 @@ class AccountAnswer(Struct, frozen=True, kw_only=True):
     client_code: str | None
     label: str
     login: str  # totp, approval or token
-    state: str  # active, paused, needs_login or closed
+    state: str  # active, paused, needs_login or closed; untested when no login of it has worked yet
     segments: list[str]
     schedules: list[Schedule]
     late_pass: bool
@@ -72,8 +73,13 @@ async def list_accounts(place: At, entry: Who, limit: Limit = 50, cursor: Cursor
 @get(PATH + "/{account_id:uuid}", tags=["accounts"], responses=PROBLEMS, security=SECURITY)
 async def show_account(place: At, entry: Who, account_id: FromPath[UUID]) -> AccountAnswer:
     """One account."""
+    return await show_one(place, entry, account_id, READ)
+
+
+async def show_one(place: Place, entry: Entry, account_id: UUID, scope: str) -> AccountAnswer:
+    """An account as the viewer may see it; a foreign one is as absent as one that never was."""
     viewer, rows = await read(place.pool, entry, viewed_accounts.ONE, {"account": account_id})
-    check_scope(viewer, READ)
+    check_scope(viewer, scope)
     if not rows:
         raise NotFound("There is no such account.")
     return _answer(rows[0])

@@ -129,24 +129,26 @@ CREATE TABLE socket_tickets (
     user_id uuid NOT NULL REFERENCES users (id),
     session_id uuid NOT NULL REFERENCES sessions (id),
     expires_at timestamptz NOT NULL,
+    open_until timestamptz NOT NULL,
     PRIMARY KEY (user_id, digest)
 );
 COMMENT ON TABLE socket_tickets IS 'people: what opens one WebSocket within half a minute';
+COMMENT ON COLUMN socket_tickets.open_until IS 'when the access token dies that the ticket was bought with, and the socket with it';
 CREATE INDEX socket_tickets_digest ON socket_tickets (digest);
 
 CREATE TABLE account_requests (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     user_id uuid NOT NULL REFERENCES users (id),
     account_id uuid NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('connect', 'login', 'test', 'token', 'schedules', 'state', 'close')),
+    kind text NOT NULL CHECK (kind IN ('connect', 'change', 'test', 'token', 'close')),
     parameters jsonb NOT NULL DEFAULT '{}',
     sealed_credentials bytea,
     status text NOT NULL DEFAULT 'queued'
         CHECK (status IN ('queued', 'running', 'done', 'refused', 'failed', 'withdrawn')),
-    claimed_at timestamptz,
+    asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    beat_at timestamptz,
     error_class text,
     reason text,
-    answer jsonb,
     created_at timestamptz NOT NULL,
     ended_at timestamptz,
     CHECK ((ended_at IS NULL) = (status IN ('queued', 'running'))),
@@ -154,7 +156,8 @@ CREATE TABLE account_requests (
 );
 COMMENT ON TABLE account_requests IS 'control: what an owner asks of an account through the API and a worker does; secrets go when it ends';
 COMMENT ON COLUMN account_requests.account_id IS 'of an account to be connected: the id it will have';
-COMMENT ON COLUMN account_requests.claimed_at IS 'by the database''s own clock, as leases are';
+COMMENT ON COLUMN account_requests.asked_at IS 'by the database''s own clock, as leases are: after a minute nobody acts on it any more';
+COMMENT ON COLUMN account_requests.beat_at IS 'last sign of life of the worker that is at it, by the same clock';
 CREATE INDEX account_requests_by_user ON account_requests (user_id, created_at);
 CREATE INDEX account_requests_open ON account_requests (created_at) WHERE status IN ('queued', 'running');
 
