@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import psycopg
 from psycopg.rows import dict_row
 
@@ -19,9 +20,10 @@ from portfolio_scheduler.db.pool import make_pool, opened
 from portfolio_scheduler.web.server import make_place, make_web
 from tests.conftest import Database
 from tests.flows.conftest import FIRST_DAY, staged
-from tests.web.conftest import ADDRESS, RELAXED, Person, Site
+from tests.web.conftest import ADDRESS, RELAXED, Person, Site, working
 
 T = TypeVar("T")
+IMPATIENT, PATIENT = 0.01, 20  # seconds for a worker, where none runs and where one does
 DAYS = 400  # the grants' and tokens' time
 
 
@@ -48,7 +50,7 @@ class Town:
         api = await self._stack.enter_async_context(opened(make_pool(self.database.api, "api", max_size=4)))
         stage = await self._stack.enter_async_context(staged(self.database, worker, FIRST_DAY))
         stage.at(FIRST_DAY, 16)
-        place = make_place(stage.app, api, None, RELAXED)
+        place = msgspec.structs.replace(make_place(stage.app, api, None, RELAXED), patience_seconds=IMPATIENT)
         web = make_web(place)
         transport = httpx.ASGITransport(app=web)  # type: ignore[arg-type]
         client = await self._stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=ADDRESS))
@@ -60,6 +62,18 @@ class Town:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """A worker runs beside, as accounts need to be connected."""
+        worker, state = working(self.site), self.site.web.state
+        self.run(worker.__aenter__())
+        state.place = msgspec.structs.replace(self.site.place, patience_seconds=PATIENT)
+        try:
+            yield
+        finally:
+            state.place = self.site.place
+            self.run(worker.__aexit__(None, None, None))
 
     # ── asking ──
 
@@ -127,6 +141,12 @@ class Town:
         rows = self.rows.execute(" UNION ALL ".join(parts), {"user": self.people[name].user}).fetchall()
         return {row["name"]: row["digest"] for row in rows}
 
+    def looks(self) -> int:
+        """How often an administrator has looked at somebody, as the access log tells."""
+        row = self.rows.execute("SELECT count(*) AS looks FROM access_log WHERE kind = 'admin_looked'").fetchone()
+        assert row is not None
+        return int(row["looks"])
+
     @staticmethod
     def changes(before: dict[str, str], after: dict[str, str]) -> list[str]:
         return [table for table, digest in before.items() if after[table] != digest]
@@ -163,7 +183,7 @@ class Town:
 ROLES = {"asha": "user", "ravi": "user", "vimala": "user", "mohan": "user", "deepa": "user", "anand": "admin"}
 
 _IDS = """
-    SELECT %(user)s::uuid AS user_id, a.id AS account_id,
+    SELECT %(user)s::uuid AS user_id, a.id AS account_id, a.ucc AS client_code,
         (SELECT o.broker_order_id FROM order_history o WHERE o.account_id = a.id ORDER BY o.seq LIMIT 1) AS order_id,
         (SELECT b.id FROM sync_batches b WHERE b.account_id = a.id ORDER BY b.id LIMIT 1) AS batch_id,
         (SELECT o.trading_symbol FROM order_history o WHERE o.account_id = a.id ORDER BY o.seq LIMIT 1) AS symbol,
