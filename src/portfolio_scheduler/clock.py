@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from portfolio_scheduler.errors import SetupProblem
 
 IST = ZoneInfo("Asia/Kolkata")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # in every locale
 
 
 class Clock(Protocol):
@@ -107,3 +108,15 @@ def ist_date(at: datetime) -> date:
 def ist(on: date, hour: int, minute: int = 0, second: int = 0) -> datetime:
     """The instant of a wall-clock time in India."""
     return datetime(on.year, on.month, on.day, hour, minute, second, tzinfo=IST).astimezone(UTC)
+
+
+def day_in_words(on: date) -> str:
+    """A date for people: 24 Apr 2026."""
+    return f"{on.day} {MONTHS[on.month - 1]} {on.year}"
+
+
+def ist_time_in_words(at: datetime) -> str:
+    """An aware instant for people, in India: 24 Apr 2026 16:00."""
+    assert at.tzinfo is not None, "an instant without a time zone"
+    local = at.astimezone(IST)
+    return f"{day_in_words(local.date())} {local:%H:%M}"

@@ -19,6 +19,7 @@ SHARED = {
     "install",
     "alembic_version",
     "closing_prices",
+    "price_writes",
     "instruments",
     "instrument_files",
     "instrument_lines",

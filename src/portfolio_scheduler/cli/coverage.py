@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from portfolio_scheduler.db.reads.coverage import CoverageDay
 
 DAYS = 30  # calendar days back, unless --from says otherwise
-MISSING, NOT_YET, NOT_EXPECTED = "missing", "not yet", "not expected"
-GROUPS = ("holdings", "positions", "orders", "fills", "margin", "prices")
-BY_SEGMENT = ("positions", "orders")
-SEGMENTS = ("CASH", "FNO", "COMMODITY")
-WORST_LAST = (
-    NOT_EXPECTED, "complete", "imported", "late", "provisional", "partial", NOT_YET, MISSING, "lost",
-)  # fmt: skip
 
 Day = Annotated[
     datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day (2026-04-24). Left out: a month.")
@@ -41,13 +34,14 @@ def coverage(
     Days before an account was connected are shown when --from asks for them.
     """
     from portfolio_scheduler.cli.render import console, print_json
+    from portfolio_scheduler.db.reads.coverage import covered
 
     first, last = (at.date() if at else None for at in (from_, to))
     if first and last and first > last:
         raise InvalidInput(f"--from {first} is after --to {last}.")
     found, current = run(lambda app: _coverage(app, account, first, last))
     if as_json:
-        print_json({"days": [_entry(day, current) for day in found]})
+        print_json({"days": [covered(day, current) for day in found]})
     elif not found:
         typer.echo(NO_ACCOUNTS if account is None else "No trading day of this account in that time.")
     else:
@@ -69,48 +63,11 @@ async def _coverage(
     return [day for day in found if day.expected or first is not None], current
 
 
-def _entry(day: "CoverageDay", current: date) -> dict[str, object]:
-    return {
-        "account": day.account,
-        "account_id": day.account_id,
-        "trading_on": day.trading_on,
-        "state": _state(day, current),
-        "sections": dict(sorted(sections_of(day, current).items())),
-        "recovered": day.recovered,
-        "unanswered": day.unanswered,
-    }
-
-
-def sections_of(day: "CoverageDay", current: date) -> dict[str, str]:
-    """Every section that the day has or should have; of one that was not read, why."""
-    if not day.expected:
-        absent = NOT_EXPECTED
-    elif day.trading_on == current:
-        absent = NOT_YET
-    else:  # what is lost is written down by the next sync; until then it is only missing
-        absent = "lost" if "orders" in day.sections else MISSING
-    active = day.segments or [name.partition(":")[2] for name in day.sections if ":" in name] or ["CASH"]
-    expected = {}
-    for group in GROUPS:
-        if group not in BY_SEGMENT:
-            expected[group] = absent
-            continue
-        expected |= {f"{group}:{segment}": absent for segment in active}
-        expected |= {f"{group}:{segment}": NOT_EXPECTED for segment in SEGMENTS if segment not in active}
-    if "orders" in day.sections:  # all of them, in one word
-        expected = {name: state for name, state in expected.items() if not name.startswith("orders:")}
-    return expected | {name: state for name, state in day.sections.items() if name != "owner"}
-
-
-def _state(day: "CoverageDay", current: date) -> str:
-    """The day in one word: that of its worst section."""
-    return max(sections_of(day, current).values(), key=WORST_LAST.index)
-
-
 def print_coverage(to: "Console", found: "Sequence[CoverageDay]", current: date) -> None:
     """A line for each account and day, a column for each group of sections."""
     from portfolio_scheduler.cli.render import Column, Kind, Value, print_by_account
     from portfolio_scheduler.cli.render import day as shown_day
+    from portfolio_scheduler.db.reads.coverage import GROUPS, sections_of, state_of
 
     columns = (
         Column("Account"),
@@ -122,7 +79,7 @@ def print_coverage(to: "Console", found: "Sequence[CoverageDay]", current: date)
     for day in found:
         sections = sections_of(day, current)
         cells = [_cell(sections, group) for group in GROUPS]
-        rows.append([day.account, day.trading_on, _state(day, current), *cells])
+        rows.append([day.account, day.trading_on, state_of(day, current), *cells])
     print_by_account(to, columns, rows)
     for day in found:
         if asked := asked_in_words(day):
@@ -144,6 +101,8 @@ def asked_in_words(day: "CoverageDay") -> str | None:
 
 def _cell(sections: dict[str, str], group: str) -> str | None:
     """A group of sections in one word, and which segments differ from the others when not all agree."""
+    from portfolio_scheduler.db.reads.coverage import NOT_EXPECTED, WORST_LAST
+
     states = {
         name: state
         for name, state in sections.items()

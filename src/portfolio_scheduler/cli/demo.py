@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from portfolio_scheduler.app import App
-    from portfolio_scheduler.cli.summary import Summary
     from portfolio_scheduler.clock import TickingClock
     from portfolio_scheduler.db.accounts import Account
     from portfolio_scheduler.db.reads.changes import ChangeRow
     from portfolio_scheduler.db.reads.orders import OrderRow
+    from portfolio_scheduler.domain.summary import Summary
     from portfolio_scheduler.settings import Settings
     from portfolio_scheduler.simulator.server import Simulator
 
@@ -180,12 +180,12 @@ async def _sync(app: "App", accounts: "Sequence[Account]", *, trigger: str) -> i
 
 
 async def _show(app: "App", accounts: "Sequence[Account]", *, as_json: bool, replayed: tuple[int, int, float]) -> None:
-    from portfolio_scheduler.cli.summary import summarise
+    from portfolio_scheduler.cli.summary import summaries as summarised
     from portfolio_scheduler.db.pool import transaction
     from portfolio_scheduler.db.reads import changes as changes_read
     from portfolio_scheduler.db.reads import orders as orders_read
 
-    summaries = [await summarise(app, account) for account in accounts]
+    summaries = await summarised(app, accounts)
     ids = [account.id for account in accounts]
     async with transaction(app.pool) as tx:
         last_day = await changes_read.changes(tx, ids, on=app.calendar.trading_on(app.clock.now()))

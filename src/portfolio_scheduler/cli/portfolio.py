@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from portfolio_scheduler.app import App
     from portfolio_scheduler.cli.render import Value
-    from portfolio_scheduler.cli.summary import Summary
     from portfolio_scheduler.db.reads.holdings import HoldingRow
     from portfolio_scheduler.db.reads.positions import PositionRow
     from portfolio_scheduler.db.reads.snapshots import SnapshotRow
+    from portfolio_scheduler.domain.summary import Summary
 
 
 def summary(account: AccountArgument = None, as_of: AsOfOption = None, as_json: JsonOption = False) -> None:
@@ -41,10 +41,10 @@ def summary(account: AccountArgument = None, as_of: AsOfOption = None, as_json: 
 
 
 async def _summaries(app: "App", account: str | None, as_of: datetime | None) -> "list[Summary]":
-    from portfolio_scheduler.cli.summary import summarise
+    from portfolio_scheduler.cli.summary import summaries
 
     accounts, until_on = await chosen_then(app, account, as_of)
-    return [await summarise(app, one, until_on=until_on) for one in accounts]
+    return await summaries(app, accounts, until_on=until_on)
 
 
 def holdings(account: AccountArgument = None, as_of: AsOfOption = None, as_json: JsonOption = False) -> None:

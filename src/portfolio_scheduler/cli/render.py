@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -24,12 +24,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from portfolio_scheduler.clock import IST
-from portfolio_scheduler.domain.money import plain, rounded, rupees, units
+from portfolio_scheduler.clock import day_in_words, ist_time_in_words
+from portfolio_scheduler.domain.money import rounded, rupees, units
+from portfolio_scheduler.domain.plain_json import jsonable
 from portfolio_scheduler.errors import InvalidInput
 
 UNKNOWN = "–"
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # in every locale
 NARROWEST_TEXT = 8  # cells; a text column that would have to be narrower makes a table a list
 WIDE_ENOUGH = 1000  # cells of what is not a terminal: a file or a pipe never cuts a row
 SECRET_LIMIT = 16384  # characters; the longest tokens have some two thousand
@@ -82,12 +82,11 @@ def console(*, stderr: bool = False) -> Console:
 
 def ist_time(at: datetime) -> str:
     """An instant in India: 24 Apr 2026 16:00."""
-    local = _aware(at).astimezone(IST)
-    return f"{day(local.date())} {local:%H:%M}"
+    return ist_time_in_words(at)
 
 
 def day(on: date) -> str:
-    return f"{on.day} {MONTHS[on.month - 1]} {on.year}"
+    return day_in_words(on)
 
 
 def signed_rupees(value: Decimal) -> str:
@@ -245,44 +244,14 @@ def _cut(text: str, width: int) -> str:
 
 def print_json(thing: object) -> None:
     """One JSON document on stdout and nothing else: decimals as plain strings, instants in UTC, dates as they are."""
-    document = msgspec.json.encode(_jsonable(thing))
+    document = msgspec.json.encode(jsonable(thing, _path))
     typer.echo(msgspec.json.format(document, indent=2))
-
-
-def _jsonable(thing: object) -> object:
-    return _worded(msgspec.to_builtins(thing, builtin_types=(Decimal, datetime, date), enc_hook=_path))
 
 
 def _path(thing: object) -> object:
     if isinstance(thing, Path):
         return str(thing)
     raise TypeError(f"{type(thing).__name__} has no form in JSON")
-
-
-def _worded(thing: object) -> object:
-    match thing:
-        case dict():
-            return {_key(key): _worded(value) for key, value in thing.items()}
-        case list() | tuple():
-            return [_worded(value) for value in thing]
-        case Decimal():
-            return plain(thing)
-        case datetime():
-            return _aware(thing).astimezone(UTC).isoformat().replace("+00:00", "Z")
-        case date():
-            return thing.isoformat()
-        case _:
-            return thing
-
-
-def _key(key: object) -> str:
-    worded = _worded(key)
-    return worded if isinstance(worded, str) else str(worded)
-
-
-def _aware(at: datetime) -> datetime:
-    assert at.tzinfo is not None, "an instant without a time zone"
-    return at
 
 
 # ── while it runs ──

@@ -272,7 +272,8 @@ async def finish(tx: Tx, claim: Claim, result: Result, now: datetime, *, keep_sl
             observed_at = coalesce(%(observed_at)s, observed_at), trading_on = coalesce(%(trading_on)s, trading_on),
             standing = coalesce(%(standing)s, standing),
             error_class = %(error_class)s, error_text = %(error_text)s, fingerprint = %(fingerprint)s,
-            slot_at = CASE WHEN %(keep_slot)s THEN slot_at END
+            slot_at = CASE WHEN %(keep_slot)s THEN slot_at END,
+            last_seq = (SELECT seq FROM account_heads WHERE account_id = %(account)s)
         WHERE account_id = %(account)s AND id = %(id)s AND fence = %(fence)s AND status = 'running'
         """,
         {
@@ -356,14 +357,13 @@ class Readings(Struct, frozen=True, kw_only=True):
     margin: Margin | None  # of that day, the last
 
 
-async def readings(tx: Tx, account_id: UUID, trading_on: date, *, until_on: date | None = None) -> Readings:
-    """What has been read before, for the day and at all, or until the end of a day."""
+async def readings(tx: Tx, account_id: UUID, trading_on: date) -> Readings:
+    """What has been read before, for the day and at all."""
     cursor = await tx.execute(
         """
         SELECT
             (SELECT trading_on FROM effective_batches WHERE account_id = %(account)s AND trading_on IS NOT NULL
                 AND sections #>> '{holdings,outcome}' = 'ok'
-                AND (%(until)s::date IS NULL OR trading_on <= %(until)s)
                 ORDER BY trading_on DESC, finished_at DESC LIMIT 1),
             (SELECT coalesce(array_agg(DISTINCT s.key), '{}') FROM effective_batches b, jsonb_each(b.sections) s
                 WHERE b.account_id = %(account)s AND b.trading_on = %(day)s AND b.standing <> 'provisional'
@@ -374,7 +374,7 @@ async def readings(tx: Tx, account_id: UUID, trading_on: date, *, until_on: date
             (SELECT margin FROM effective_batches WHERE account_id = %(account)s AND trading_on = %(day)s
                 AND margin IS NOT NULL ORDER BY fence DESC LIMIT 1)
         """,
-        {"account": account_id, "day": trading_on, "until": until_on},
+        {"account": account_id, "day": trading_on},
     )
     row = await cursor.fetchone()
     assert row is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
+from typing import LiteralString
 
 import msgspec
 
@@ -26,6 +27,17 @@ def _row(price: Price) -> dict[str, object]:
         "trading_symbol": price.trading_symbol,
     }
 
+
+# The newest price of an instrument of that {key} which is not after {until}.
+NEWEST: LiteralString = """
+    SELECT price, priced_on, source, priced_at FROM closing_prices c
+    WHERE c.instrument_key = {key} AND c.priced_on <= {until}
+    ORDER BY c.priced_on DESC, c.priced_at DESC, c.source DESC LIMIT 1
+"""
+_NEWEST: LiteralString = """
+    SELECT coalesce(json_object_agg(k.key, to_json(p)), '{}')::text
+    FROM unnest(%(keys)s::text[]) k (key) CROSS JOIN LATERAL ({newest}) p
+""".replace("{newest}", NEWEST.replace("{key}", "k.key").replace("{until}", "%(until)s"))
 
 _points = msgspec.json.Decoder(dict[str, PricePoint])
 
@@ -56,20 +68,7 @@ async def newest(tx: Tx, keys: Collection[str], until_on: date) -> dict[str, Pri
     """For each instrument its newest price not after `until_on`; instruments without one are absent."""
     if not keys:
         return {}
-    return await read(
-        tx,
-        """
-        SELECT coalesce(json_object_agg(k.key, to_json(p)), '{}')::text
-        FROM unnest(%(keys)s::text[]) k (key)
-        CROSS JOIN LATERAL (
-            SELECT price, priced_on, source, priced_at FROM closing_prices c
-            WHERE c.instrument_key = k.key AND c.priced_on <= %(until)s
-            ORDER BY c.priced_on DESC, c.priced_at DESC, c.source DESC LIMIT 1
-        ) p
-        """,
-        {"keys": sorted(keys), "until": until_on},
-        _points,
-    )
+    return await read(tx, _NEWEST, {"keys": sorted(keys), "until": until_on}, _points)
 
 
 async def priced_since(tx: Tx, keys: Collection[str], priced_on: date, since: datetime) -> set[str]:

@@ -198,6 +198,32 @@ COMMENT ON FUNCTION public.app_user() IS 'whose data this transaction of the API
 
 
 --
+-- Name: count_price_writes(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.count_price_writes() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM written) THEN
+        UPDATE public.price_writes SET writes = writes + 1 WHERE shard = pg_catalog.pg_backend_pid() % 64;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+
+ALTER FUNCTION public.count_price_writes() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION count_price_writes(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.count_price_writes() IS 'after a statement that wrote closing prices';
+
+
+--
 -- Name: enter_as(public.viewer, timestamp with time zone); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -1382,6 +1408,7 @@ CREATE TABLE public.sync_batches (
     error_text text,
     reading bytea,
     fingerprint bytea,
+    last_seq bigint,
     CONSTRAINT sync_batches_check CHECK (((finished_at IS NULL) = (status = ANY (ARRAY['queued'::text, 'running'::text])))),
     CONSTRAINT sync_batches_standing_check CHECK ((standing = ANY (ARRAY['provisional'::text, 'final'::text, 'late'::text]))),
     CONSTRAINT sync_batches_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'partial'::text, 'failed'::text]))),
@@ -1433,6 +1460,13 @@ COMMENT ON COLUMN public.sync_batches.reading IS 'zlib of JSON: the raw answers 
 --
 
 COMMENT ON COLUMN public.sync_batches.fingerprint IS 'SHA-256 of what the answers to the first questions said: the same again is the same statement';
+
+
+--
+-- Name: COLUMN sync_batches.last_seq; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON COLUMN public.sync_batches.last_seq IS 'the number of the account''s last fact when this batch ended: all that was known then';
 
 
 --
@@ -2829,6 +2863,25 @@ COMMENT ON TABLE public.price_lines IS 'reference: lines of a price file while i
 
 
 --
+-- Name: price_writes; Type: TABLE; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TABLE public.price_writes (
+    shard integer NOT NULL,
+    writes bigint DEFAULT 0 NOT NULL
+);
+
+
+ALTER TABLE public.price_writes OWNER TO portfolio_scheduler;
+
+--
+-- Name: TABLE price_writes; Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON TABLE public.price_writes IS 'reference: how often closing prices were written, in parts; their sum moves with every write';
+
+
+--
 -- Name: procrastinate_events; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -3410,6 +3463,14 @@ ALTER TABLE ONLY public.portfolio_snapshots
 
 ALTER TABLE ONLY public.position_changes
     ADD CONSTRAINT position_changes_pkey PRIMARY KEY (account_id, seq);
+
+
+--
+-- Name: price_writes price_writes_pkey; Type: CONSTRAINT; Schema: public; Owner: portfolio_scheduler
+--
+
+ALTER TABLE ONLY public.price_writes
+    ADD CONSTRAINT price_writes_pkey PRIMARY KEY (shard);
 
 
 --
@@ -4148,6 +4209,27 @@ ALTER TABLE public.rereadings ENABLE ALWAYS TRIGGER facts_stay_rows;
 CREATE TRIGGER finished_batches_stay BEFORE UPDATE ON public.sync_batches FOR EACH ROW WHEN ((old.status = ANY (ARRAY['completed'::text, 'partial'::text, 'failed'::text]))) EXECUTE FUNCTION public.refuse_change('a finished batch is frozen');
 
 ALTER TABLE public.sync_batches ENABLE ALWAYS TRIGGER finished_batches_stay;
+
+
+--
+-- Name: closing_prices prices_added; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER prices_added AFTER INSERT ON public.closing_prices REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.count_price_writes();
+
+
+--
+-- Name: closing_prices prices_changed; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER prices_changed AFTER UPDATE ON public.closing_prices REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.count_price_writes();
+
+
+--
+-- Name: closing_prices prices_removed; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER prices_removed AFTER DELETE ON public.closing_prices REFERENCING OLD TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION public.count_price_writes();
 
 
 --
@@ -5265,6 +5347,15 @@ GRANT ALL ON FUNCTION public.app_user() TO portfolio_scheduler_worker;
 
 
 --
+-- Name: FUNCTION count_price_writes(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.count_price_writes() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.count_price_writes() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.count_price_writes() TO portfolio_scheduler_worker;
+
+
+--
 -- Name: FUNCTION enter_as(who public.viewer, at timestamp with time zone); Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -6117,6 +6208,14 @@ GRANT SELECT ON TABLE public.position_values TO portfolio_scheduler_api;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.price_lines TO portfolio_scheduler_worker;
 GRANT SELECT ON TABLE public.price_lines TO portfolio_scheduler_api;
+
+
+--
+-- Name: TABLE price_writes; Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.price_writes TO portfolio_scheduler_worker;
+GRANT SELECT ON TABLE public.price_writes TO portfolio_scheduler_api;
 
 
 --

@@ -33,39 +33,60 @@ NEAR_DAYS: LiteralString = "31"  # `changes.NEAR`; a test holds them together
 STATE_FENCE: LiteralString = """(SELECT r.fence FROM portfolio_snapshots o JOIN sync_batches r ON r.id = o.batch_id
     WHERE o.account_id = s.account_id AND o.seq = coalesce((s.details -> 'state_seq' ->> 0)::bigint, s.seq))"""
 
-_CONTEXT: LiteralString = """
-WITH before AS (
-    SELECT trading_on, holdings_value, lines, {fence} AS fence FROM portfolio_snapshots s
-    WHERE account_id = %(account)s AND trading_on < %(day)s
-    ORDER BY trading_on DESC, revision DESC LIMIT 1
-)
-SELECT json_build_object(
-    'before', (SELECT json_build_object('trading_on', b.trading_on, 'holdings_value', b.holdings_value,
-            'lines', b.lines, 'movements', (SELECT coalesce(json_agg(json_build_object('isin', h.isin,
+# Parts of what a valuation needs, about an {account} and a {day}.
+BEFORE: LiteralString = """(
+    SELECT json_build_object('trading_on', b.trading_on, 'holdings_value', b.holdings_value, 'lines', b.lines,
+        'movements', (SELECT coalesce(json_agg(json_build_object('isin', h.isin,
                 'units', h.quantity - h.quantity_before, 'explanation', h.explanation, 'details', h.details)
                 ORDER BY h.seq), '[]')
             FROM effective_holding_changes h JOIN sync_batches r ON r.id = h.batch_id
-            WHERE h.account_id = %(account)s AND r.fence > b.fence AND h.trading_on >= b.trading_on
-            AND h.trading_on <= %(day)s AND h.explanation IN ('corporate_action', 'transferred'))) FROM before b),
-    'latest', (SELECT to_json(s) FROM portfolio_snapshots s
-        WHERE s.account_id = %(account)s AND s.trading_on = %(day)s ORDER BY s.revision DESC LIMIT 1),
-    'orders_count', (SELECT count(*) FROM current_orders o WHERE o.account_id = %(account)s
-        AND o.listed_on BETWEEN %(previous)s::date - {near} AND %(day)s::date + {near}
-        AND CASE WHEN o.trade_on BETWEEN o.listed_on - {near} AND o.listed_on + {near} THEN o.trade_on
-            ELSE o.listed_on END BETWEEN %(previous)s::date + 1 AND %(day)s),
-    'previous_session_on', %(previous)s::date,
-    'fills_count', (SELECT count(*) FROM effective_order_fills
-        WHERE account_id = %(account)s AND trading_on = %(day)s),
-    'trades', (SELECT coalesce(json_agg(json_build_object(
+            WHERE h.account_id = {account} AND r.fence > b.fence AND h.trading_on >= b.trading_on
+            AND h.trading_on <= {day} AND h.explanation IN ('corporate_action', 'transferred')))
+    FROM (SELECT trading_on, holdings_value, lines, {fence} AS fence FROM portfolio_snapshots s
+        WHERE account_id = {account} AND trading_on < {day} ORDER BY trading_on DESC, revision DESC LIMIT 1) b)
+""".replace("{fence}", STATE_FENCE)
+TRADES: LiteralString = """(
+    SELECT coalesce(json_agg(json_build_object(
             'isin', coalesce(f.isin, f.exchange || ':' || f.trading_symbol), 'traded_on', f.trading_on,
             'trading_symbol', f.trading_symbol,
             'units', CASE f.side WHEN 'BUY' THEN f.quantity ELSE -f.quantity END, 'price', f.price)
             ORDER BY f.seq), '[]')
-        FROM effective_order_fills f WHERE f.account_id = %(account)s
-        AND f.trading_on > coalesce((SELECT trading_on FROM before), %(day)s::date - 1) AND f.trading_on <= %(day)s
-        AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL'))
+    FROM effective_order_fills f WHERE f.account_id = {account}
+    AND f.trading_on > coalesce((SELECT max(trading_on) FROM portfolio_snapshots
+        WHERE account_id = {account} AND trading_on < {day}), {day} - 1) AND f.trading_on <= {day}
+    AND f.segment = 'CASH' AND f.product = 'CNC' AND f.side IN ('BUY', 'SELL'))
+"""
+FILLS_COUNT: LiteralString = (
+    "(SELECT count(*) FROM effective_order_fills WHERE account_id = {account} AND trading_on = {day})"
+)
+# Orders by the day the broker dates them to, from the day after {after} on.
+ORDER_DAYS: LiteralString = """
+    SELECT CASE WHEN o.trade_on BETWEEN o.listed_on - {near} AND o.listed_on + {near} THEN o.trade_on
+        ELSE o.listed_on END AS day_on
+    FROM current_orders o WHERE o.account_id = {account} AND o.listed_on BETWEEN {after} - {near} AND {day} + {near}
+""".replace("{near}", NEAR_DAYS)
+
+_PARTS: LiteralString = (
+    """
+SELECT json_build_object(
+    'before', {before},
+    'latest', (SELECT to_json(s) FROM portfolio_snapshots s
+        WHERE s.account_id = {account} AND s.trading_on = {day} ORDER BY s.revision DESC LIMIT 1),
+    'orders_count', (SELECT count(*) FROM ({orders}) o WHERE day_on BETWEEN {after} + 1 AND {day}),
+    'previous_session_on', {after},
+    'fills_count', {fills},
+    'trades', {trades}
 )::text
-""".replace("{fence}", STATE_FENCE).replace("{near}", NEAR_DAYS)
+""".replace("{before}", BEFORE)
+    .replace("{orders}", ORDER_DAYS)
+    .replace("{fills}", FILLS_COUNT)
+    .replace("{trades}", TRADES)
+)
+_CONTEXT: LiteralString = (
+    _PARTS.replace("{account}", "%(account)s")
+    .replace("{day}", "%(day)s::date")
+    .replace("{after}", "%(previous)s::date")
+)
 
 
 async def context(tx: Tx, account_id: UUID, trading_on: date, previous_session_on: date) -> Context:

@@ -4,7 +4,7 @@ Rules 7, 8, 9 and 12 of docs/architecture.md: no price is invented, nothing is c
 `value - value before = market_move + net_invested + transferred + unexplained` holds exactly or is not stated.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal, localcontext
 
@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from portfolio_scheduler.domain.corporate_actions import Carried, Movement, Stood, carry
+from portfolio_scheduler.domain.market_days import Session
 from portfolio_scheduler.domain.money import ZERO
 from portfolio_scheduler.domain.records import Holding, Margin, Position
 
@@ -148,6 +149,22 @@ def value(
             lines=lines,
             notes=(*_line_notes(held), *notes, *_early_notes(held, book.positions, prices)),
         )
+
+
+def marked(
+    points: Mapping[str, PricePoint], trading_on: date, session_of: Callable[[date], Session | None], now: datetime
+) -> dict[str, PricePoint]:
+    """A price read while the exchange was trading is no closing price; while it still is, nobody expects one."""
+    sessions = {on: session_of(on) for on in {point.priced_on for point in points.values()}}
+    return {key: _marked(point, sessions[point.priced_on], trading_on, now) for key, point in points.items()}
+
+
+def _marked(point: PricePoint, session: Session | None, trading_on: date, now: datetime) -> PricePoint:
+    if session is None or point.priced_at is None or point.priced_at >= session.closes_at:
+        return point
+    if point.priced_on == trading_on and now < session.closes_at:
+        return point
+    return replace(point, early_at=point.priced_at)
 
 
 def _total(amounts: Iterable[Decimal | None]) -> Decimal | None:

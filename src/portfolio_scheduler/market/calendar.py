@@ -7,6 +7,7 @@ lacks. Written out because importing the library costs half a second and pandas,
 """
 
 import csv
+import zlib
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from importlib.resources import files
@@ -56,6 +57,8 @@ class Calendar:
     A process builds one and keeps it; what is announced while it runs is added by `announce`.
     """
 
+    edition: int  # another whenever other announcements count
+
     def __init__(self, exchange: str, overrides: Sequence[MarketDay] = ()) -> None:
         self._exchange = exchange
         self._announced: Sequence[MarketDay] | None = None
@@ -82,6 +85,7 @@ class Calendar:
         self._entered = frozenset(day.day_on for day in ours)
         self._closed, self._special, self._known_until = frozenset(closed), special, known_until
         self._announced = list(days)
+        self.edition = zlib.crc32(repr(self._announced).encode())
 
     @property
     def known_until(self) -> date:

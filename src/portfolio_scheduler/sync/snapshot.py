@@ -12,9 +12,8 @@ from portfolio_scheduler.db.ledger import Batch, Head, Snapshot
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.snapshots import Context
 from portfolio_scheduler.domain.changes import Moment, State
-from portfolio_scheduler.domain.market_days import Session
 from portfolio_scheduler.domain.records import Margin
-from portfolio_scheduler.domain.valuation import Book, PricePoint, Valuation, instrument_key, value
+from portfolio_scheduler.domain.valuation import Book, Valuation, instrument_key, marked, value
 
 # What makes a revision: quantities, orders and figures. Prices and their labels alone show in the figures.
 COMPARED = (
@@ -94,19 +93,9 @@ async def valued(
     keys |= {line.isin for line in compared.before.lines} if compared.before else set()
     keys |= {trade.isin for trade in compared.trades}
     newest = await prices.newest(tx, keys, trading_on)
-    sessions = {on: app.calendar.session(on) for on in {point.priced_on for point in newest.values()}}
-    points = {key: _marked(app, point, sessions[point.priced_on], trading_on) for key, point in newest.items()}
+    points = marked(newest, trading_on, app.calendar.session, app.clock.now())
     previous_on = app.calendar.previous(trading_on)
     return value(trading_on, book, points, compared.before, previous_on, compared.trades)
-
-
-def _marked(app: App, point: PricePoint, session: Session | None, trading_on: date) -> PricePoint:
-    """A price read while the exchange was trading is no closing price; while it still is, nobody expects one."""
-    if session is None or point.priced_at is None or point.priced_at >= session.closes_at:
-        return point
-    if point.priced_on == trading_on and app.clock.now() < session.closes_at:
-        return point
-    return msgspec.structs.replace(point, early_at=point.priced_at)
 
 
 def _reason(moment: Moment) -> str:

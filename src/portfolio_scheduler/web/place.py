@@ -9,6 +9,7 @@ from portfolio_scheduler.identity.passwords import STRONG, Argon2Cost
 from portfolio_scheduler.identity.signing import Keyring
 from portfolio_scheduler.identity.tokens import Signer, Verifier
 from portfolio_scheduler.jobs import Pulse
+from portfolio_scheduler.web.bodies import Bodies
 from portfolio_scheduler.web.pace import Pace
 
 
@@ -31,5 +32,6 @@ class Place(Struct, frozen=True, kw_only=True):
     cost: Argon2Cost  # of a new password's hash
     pace: Pace
     pulse: Pulse | None  # None where no worker runs beside the web
+    bodies: Bodies
     revision: str  # of the tables this release works with
     patience_seconds: float = 20  # for a worker to do what somebody waits for

@@ -28,10 +28,11 @@ from portfolio_scheduler.identity.tokens import Signer, Verifier
 from portfolio_scheduler.jobs import Pulse
 from portfolio_scheduler.web import document, errors
 from portfolio_scheduler.web.asked import check_request, declared_parameters
+from portfolio_scheduler.web.bodies import Bodies
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
-from portfolio_scheduler.web.routes import accounts, connecting, explorer, health, logins, me, syncs
+from portfolio_scheduler.web.routes import accounts, connecting, explorer, health, history, logins, me, portfolio, syncs
 from portfolio_scheduler.web.subjects import subject_of
 
 START_SECONDS = 10
@@ -57,6 +58,8 @@ ROUTES = (
     *health.ROUTES,
     *explorer.ROUTES,
     *accounts.ROUTES,
+    *portfolio.ROUTES,
+    *history.ROUTES,
     *connecting.ROUTES,
     *syncs.ROUTES,
     *logins.ROUTES,
@@ -106,6 +109,7 @@ def make_place(app: App, pool: Pool, pulse: Pulse | None, strictness: Strictness
         cost=strictness.cost,
         pace=Pace(strictness.requests_a_minute),
         pulse=pulse,
+        bodies=Bodies(),
         revision=shipped()[-1],
     )
 

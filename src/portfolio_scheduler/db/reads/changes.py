@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import LiteralString
 from uuid import UUID
 
 from msgspec import Struct
@@ -41,7 +42,7 @@ class ChangeRow(Struct, frozen=True, kw_only=True):
 
 # The newest of each account and kind are found by the index of its trading days, so that days come first in the order.
 # That an order was placed is said by its first sight, before anything of it was filled.
-_CHANGES = """
+_CHANGES: LiteralString = """
 SELECT c.*, a.label AS account FROM broker_accounts a CROSS JOIN LATERAL (
     (SELECT account_id, seq, 'order' AS kind, 'ORDER_PLACED' AS change_type, listed_on AS trading_on, observed_at,
         trading_symbol, NULL AS isin, broker_order_id, side, 0 AS quantity_delta, NULL AS quantity_before,
@@ -52,8 +53,8 @@ SELECT c.*, a.label AS account FROM broker_accounts a CROSS JOIN LATERAL (
     FROM effective_order_history
     WHERE account_id = a.id AND (%(symbol)s::text IS NULL OR trading_symbol = upper(%(symbol)s))
         AND (%(order)s::text IS NULL OR broker_order_id = %(order)s)
-        AND (%(on)s::date IS NULL OR listed_on = %(on)s)
-    ORDER BY listed_on DESC, observed_at DESC, seq DESC LIMIT %(limit)s)
+        AND (%(on)s::date IS NULL OR listed_on = %(on)s){of_page_listed}
+    ORDER BY listed_on {down}, observed_at {down}, seq {down} LIMIT %(limit)s)
     UNION ALL
     (SELECT account_id, seq, 'order', change_type, trading_on, observed_at, trading_symbol, NULL,
         broker_order_id, side, quantity_delta, quantity_before, quantity_after, filled_before, filled_after,
@@ -63,8 +64,8 @@ SELECT c.*, a.label AS account FROM broker_accounts a CROSS JOIN LATERAL (
     WHERE account_id = a.id AND change_type <> 'ORDER_PLACED'
         AND (%(symbol)s::text IS NULL OR trading_symbol = upper(%(symbol)s))
         AND (%(order)s::text IS NULL OR broker_order_id = %(order)s)
-        AND (%(on)s::date IS NULL OR trading_on = %(on)s)
-    ORDER BY trading_on DESC, observed_at DESC, seq DESC LIMIT %(limit)s)
+        AND (%(on)s::date IS NULL OR trading_on = %(on)s){of_page}
+    ORDER BY trading_on {down}, observed_at {down}, seq {down} LIMIT %(limit)s)
     UNION ALL
     (SELECT account_id, seq, 'holding', explanation, trading_on, observed_at, trading_symbol, isin,
         NULL, NULL, quantity - quantity_before, quantity_before, quantity, NULL, NULL,
@@ -73,12 +74,34 @@ SELECT c.*, a.label AS account FROM broker_accounts a CROSS JOIN LATERAL (
     WHERE account_id = a.id
         AND (%(symbol)s::text IS NULL OR upper(%(symbol)s) IN (trading_symbol, isin))
         AND %(order)s::text IS NULL
-        AND (%(on)s::date IS NULL OR trading_on = %(on)s)
-    ORDER BY trading_on DESC, observed_at DESC, seq DESC LIMIT %(limit)s)
+        AND (%(on)s::date IS NULL OR trading_on = %(on)s){of_page}
+    ORDER BY trading_on {down}, observed_at {down}, seq {down} LIMIT %(limit)s)
 ) c
 WHERE a.id = ANY(%(accounts)s)
-ORDER BY c.trading_on DESC, c.observed_at DESC, a.created_at, a.id, c.seq DESC LIMIT %(limit)s
+ORDER BY c.trading_on {down}, c.observed_at {down}, a.id {down}, c.seq {down} LIMIT %(limit)s
 """
+_ALL: LiteralString = _CHANGES.replace("{of_page_listed}", "").replace("{of_page}", "").replace("{down}", "DESC")
+
+# Further conditions of a page; without one there are none.
+_OF_PAGE: LiteralString = """
+        AND (%(since)s::date IS NULL OR {day} >= %(since)s) AND (%(to)s::date IS NULL OR {day} <= %(to)s)
+        AND (%(until)s::date IS NULL OR {day} <= %(until)s)
+        AND (%(key_on)s::date IS NULL OR ({day}, observed_at, account_id, seq)
+            {beyond} (%(key_on)s, %(key_at)s::timestamptz, %(key_account)s::uuid, %(key_seq)s::bigint))
+"""
+
+
+def changes_page(*, newest_first: bool, which: LiteralString) -> LiteralString:
+    """The same as a page, of the accounts `a` for which a condition holds: also with %(since)s, %(to)s, %(until)s,
+    and what comes after the keys."""
+    query = (
+        _CHANGES.replace("a.id = ANY(%(accounts)s)", which)
+        .replace("{of_page_listed}", _OF_PAGE.replace("{day}", "listed_on"))
+        .replace("{of_page}", _OF_PAGE.replace("{day}", "trading_on"))
+    )
+    if newest_first:
+        return query.replace("{down}", "DESC").replace("{beyond}", "<")
+    return query.replace("{down}", "ASC").replace("{beyond}", ">")
 
 
 async def changes(
@@ -92,7 +115,7 @@ async def changes(
 ) -> list[ChangeRow]:
     """Changes of orders and holdings, newest first: of one symbol or ISIN, one order, one trading day, or all."""
     given = {"accounts": list(account_ids), "symbol": symbol, "order": order, "on": on, "limit": limit}
-    return await rows(tx, _CHANGES, given, ChangeRow)
+    return await rows(tx, _ALL, given, ChangeRow)
 
 
 async def trail(tx: Tx, account_id: UUID, broker_order_id: str) -> list[ChangeRow]:

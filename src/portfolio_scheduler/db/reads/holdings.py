@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import LiteralString
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from portfolio_scheduler.db.past import HOLDING_VALUES, POSITION_VALUES
@@ -108,17 +109,25 @@ WHERE a.id = ANY(%(accounts)s) ORDER BY a.created_at, a.id
 """.replace("{fence}", STATE_FENCE)
 
 
-_NOW: LiteralString = _HELD.replace("{holdings}", "holding_values").replace("{positions}", "position_values")
-_THEN: LiteralString = f"WITH held AS ({HOLDING_VALUES}), open AS ({POSITION_VALUES})" + _HELD.replace(
+NOW: LiteralString = _HELD.replace("{holdings}", "holding_values").replace("{positions}", "position_values")
+THEN: LiteralString = f"WITH held AS ({HOLDING_VALUES}), open AS ({POSITION_VALUES})" + _HELD.replace(
     "{holdings}", "held"
 ).replace("{positions}", "open")
 
 
 async def holdings(tx: Tx, account_ids: Sequence[UUID], *, until_on: date | None = None) -> list[HoldingRow]:
     """What the accounts hold now, or held at the end of a day, by symbol. What was sold off that day is gone."""
-    query = _NOW if until_on is None else _THEN
+    query = NOW if until_on is None else THEN
     held = await rows(tx, query, {"accounts": list(account_ids), "until": until_on}, _Held)
     return [row for account in held for row in _rows(account)]
+
+
+_decoder = msgspec.json.Decoder(list[_Held])
+
+
+def holding_rows(document: str | bytes) -> list[HoldingRow]:
+    """The same of one JSON document of `NOW` or `THEN`."""
+    return [row for account in _decoder.decode(document) for row in _rows(account)]
 
 
 def _rows(held: _Held) -> list[HoldingRow]:

@@ -53,11 +53,11 @@ ORDER BY a.created_at, a.id, v.segment, v.trading_symbol, v.product
 """
 
 
-_NOW: LiteralString = _POSITIONS.replace("{positions}", "position_values")
-_THEN: LiteralString = _POSITIONS.replace("{positions}", f"({POSITION_VALUES})")
+NOW: LiteralString = _POSITIONS.replace("{positions}", "position_values")
+THEN: LiteralString = _POSITIONS.replace("{positions}", f"({POSITION_VALUES})")
 
 
 async def positions(tx: Tx, account_ids: Sequence[UUID], *, until_on: date | None = None) -> list[PositionRow]:
     """The positions of the accounts as last read, now or at the end of a day."""
-    query = _NOW if until_on is None else _THEN
+    query = NOW if until_on is None else THEN
     return await rows(tx, query, {"accounts": list(account_ids), "until": until_on}, PositionRow)

@@ -1,16 +1,15 @@
-"""Snapshots for people, and what a summary needs to know about the newest one."""
+"""Snapshots for people: the valued portfolio of each trading day."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from typing import LiteralString
 from uuid import UUID
 
 from msgspec import Struct
 
 from portfolio_scheduler.db.pool import Tx
-from portfolio_scheduler.db.reads.accounts import BatchRow
 from portfolio_scheduler.db.reads.rows import rows
-from portfolio_scheduler.db.snapshots import STATE_FENCE
 
 
 class SnapshotRow(Struct, frozen=True, kw_only=True):
@@ -46,16 +45,34 @@ class SnapshotRow(Struct, frozen=True, kw_only=True):
     details: dict[str, list[str]]
 
 
-_SNAPSHOTS = """
+_SNAPSHOTS: LiteralString = """
 SELECT * FROM (
     SELECT s.*, a.label AS account,
         row_number() OVER (PARTITION BY s.account_id, s.trading_on ORDER BY s.revision DESC) AS age
     FROM portfolio_snapshots s JOIN broker_accounts a ON a.id = s.account_id
-    WHERE s.account_id = ANY(%(accounts)s)
+    WHERE s.account_id = ANY(%(accounts)s){of_page}
 ) s
-WHERE s.age = 1 OR %(revisions)s
-ORDER BY s.trading_on DESC, s.account, s.account_id, s.revision DESC LIMIT %(limit)s
+WHERE (s.age = 1 OR %(revisions)s){after}
+ORDER BY s.trading_on {down}, s.account, s.account_id, s.revision {down} LIMIT %(limit)s
 """
+_ALL: LiteralString = _SNAPSHOTS.replace("{of_page}", "").replace("{after}", "").replace("{down}", "DESC")
+
+_OF_PAGE: LiteralString = """
+        AND (%(since)s::date IS NULL OR s.trading_on >= %(since)s) AND (%(to)s::date IS NULL OR s.trading_on <= %(to)s)
+        AND (%(known_at)s::timestamptz IS NULL OR s.seq <= (SELECT max(b.last_seq) FROM sync_batches b
+            WHERE b.account_id = s.account_id AND b.finished_at <= %(known_at)s))
+"""
+_AFTER: LiteralString = """
+    AND (%(key_on)s::date IS NULL OR (s.trading_on, s.revision) {beyond} (%(key_on)s, %(key_revision)s::int))
+"""
+
+
+def snapshots_page(*, newest_first: bool) -> LiteralString:
+    """The same as a page: also with %(since)s and %(to)s, as known at %(known_at)s, and what comes after the keys."""
+    query = _SNAPSHOTS.replace("{of_page}", _OF_PAGE).replace("{after}", _AFTER)
+    if newest_first:
+        return query.replace("{down}", "DESC").replace("{beyond}", "<")
+    return query.replace("{down}", "ASC").replace("{beyond}", ">")
 
 
 async def snapshots(
@@ -63,64 +80,4 @@ async def snapshots(
 ) -> list[SnapshotRow]:
     """The newest revision of each day, or all of them; newest day first."""
     given = {"accounts": list(account_ids), "revisions": revisions, "limit": limit}
-    return await rows(tx, _SNAPSHOTS, given, SnapshotRow)
-
-
-class Basis(Struct, frozen=True, kw_only=True):
-    """What a summary of an account starts from."""
-
-    read: BatchRow | None  # the last batch that read holdings or positions well
-    margin_reason: str | None  # why the last batch that asked for cash and margin did not get them
-    snapshot: SnapshotRow | None  # the newest
-    touched: bool  # whether anything but a late reading changed after that snapshot
-
-
-async def never_read(tx: Tx, account_id: UUID, trading_on: date) -> list[str]:
-    """The sections of that day that were asked for and never read well."""
-    cursor = await tx.execute(
-        "SELECT section FROM coverage WHERE account_id = %s AND trading_on = %s AND state = 'partial' ORDER BY section",
-        (account_id, trading_on),
-    )
-    return [section for (section,) in await cursor.fetchall()]
-
-
-_BASIS = """
-SELECT to_json(r) AS read, to_json(s) AS snapshot,
-    (SELECT coalesce(e.value ->> 'reason', nullif(e.value ->> 'outcome', 'ok'))
-        FROM effective_batches b, jsonb_each(b.sections) e
-        WHERE b.account_id = a.id AND b.finished_at IS NOT NULL AND e.key = 'margin'
-            AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s)
-        ORDER BY b.fence DESC NULLS FIRST, b.id DESC LIMIT 1) AS margin_reason,
-    s.seq IS NOT NULL AND EXISTS (
-        SELECT FROM (
-            SELECT batch_id FROM holding_changes WHERE account_id = a.id AND seq > s.state_seq
-            UNION ALL SELECT batch_id FROM position_changes WHERE account_id = a.id AND seq > s.state_seq
-            UNION ALL SELECT batch_id FROM order_quantity_changes WHERE account_id = a.id AND seq > s.state_seq
-            UNION ALL SELECT batch_id FROM order_fills WHERE account_id = a.id AND seq > s.state_seq
-        ) c JOIN sync_batches b ON b.id = c.batch_id  -- a correction stands in the place of what it corrects
-        WHERE b.standing <> 'late' AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s)
-            AND b.fence > s.fence) AS touched
-FROM broker_accounts a
-LEFT JOIN LATERAL (
-    SELECT b.* FROM effective_batches b
-    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL
-        AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s) AND EXISTS (
-        SELECT FROM jsonb_each(b.sections) e
-        WHERE (e.key = 'holdings' OR starts_with(e.key, 'positions:')) AND e.value ->> 'outcome' = 'ok')
-    ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
-) r ON true
-LEFT JOIN LATERAL (
-    SELECT s.*, a.label AS account, {fence} AS fence,
-        coalesce((s.details -> 'state_seq' ->> 0)::bigint, s.seq) AS state_seq
-    FROM portfolio_snapshots s
-    WHERE s.account_id = a.id AND (%(until)s::date IS NULL OR s.trading_on <= %(until)s)
-    ORDER BY s.trading_on DESC, s.revision DESC LIMIT 1
-) s ON true
-WHERE a.id = %(account)s
-""".replace("{fence}", STATE_FENCE)
-
-
-async def basis(tx: Tx, account_id: UUID, *, until_on: date | None = None) -> Basis:
-    """The newest snapshot and the last good reading of an account, now or at the end of a day."""
-    [found] = await rows(tx, _BASIS, {"account": account_id, "until": until_on}, Basis)
-    return found
+    return await rows(tx, _ALL, given, SnapshotRow)
