@@ -61,6 +61,16 @@ ROWS: dict[str, Row] = {
     "test_account": SHARED,
     "refresh_account_token": SHARED,
     "sync": SHARED,
+    "list_holdings": SHARED,
+    "list_positions": SHARED,
+    "list_orders": SHARED,
+    "show_order": SHARED,
+    "list_fills": SHARED,
+    "list_changes": Row(MINE, frozenset({"vimala"})),
+    "list_snapshots": SHARED,
+    "list_coverage": SHARED,
+    "show_summary": SHARED,
+    "show_household": Row(MINE),
     "list_batches": SHARED,
     "show_batch": SHARED,
 }
@@ -83,6 +93,7 @@ NO_IDS = {"api_key"}  # end like one, and are none
 OTHERS = ("nobody", "ravi", "vimala", "mohan", "deepa", "anand")
 REFUSED = {401, 403, 404}
 PERSON = {"name", "user"}
+PUBLIC = {"symbol"}  # names no thing of anybody
 PRIVATE = {"session", "token"}  # nobody's but hers
 FIGURES = {"order", "client code"}  # which administering does not need
 LOCKED_OUT = {"nobody", "deepa"}
@@ -164,6 +175,8 @@ class Matrix:
         if operation.method == "GET" or not kinds:
             yield from self.wrong_with(*self.ask(Cell(operation, who, own, "own")))
         for name, kind in kinds.items():
+            if kind in PUBLIC:
+                continue
             assert self.hers.get(kind), f"asha has no {kind}: the town must be populated with one"
             given = {other: value for other, value in own.items() if other in needed} | {name: self.hers[kind]}
             yield from self.compared(Cell(operation, who, given, "her"), {**given, name: absent[name]})
@@ -224,7 +237,7 @@ class Matrix:
     def ask(self, cell: Cell) -> tuple[Cell, httpx.Response, int]:
         """The question, its answer, and how often administrators had looked before."""
         self.asked += 1
-        looks = self.town.looks()
+        looks = self.town.looks() if self.is_look(cell) else 0
         operation, row = cell.operation, self.row(cell)
         query = {name: value for name, value in cell.ids.items() if name in operation.names("query")}
         options: dict[str, Any] = {"params": {**row.query, **query}}
@@ -246,7 +259,10 @@ def likeness(answer: httpx.Response, sent: Mapping[str, str]) -> tuple[int, dict
             text = text.replace(value, f"<{name}>")
         return NEW_IDS.sub("<new>", text)
 
-    return answer.status_code, {name: plain(value) for name, value in answer.headers.items()}, plain(answer.text)
+    headers = {name: plain(value) for name, value in answer.headers.items()}
+    if "etag" in headers:  # its second half is a digest of what was asked, which differs
+        headers["etag"] = headers["etag"].partition("-")[0]
+    return answer.status_code, headers, plain(answer.text)
 
 
 # ── the proofs ──
@@ -289,9 +305,9 @@ def test_row_security_alone_keeps_people_apart(confused: Town, tell: Callable[[s
 
 
 @pytest.mark.usefixtures("silent")
-@pytest.mark.parametrize("table", ["broker_accounts"])
+@pytest.mark.parametrize("table", ["broker_accounts", "sync_batches"])
 def test_a_table_without_row_security_is_found(confused: Town, table: str) -> None:
-    rows = {name: row for name, row in ROWS.items() if row.about != OPEN}
+    rows = {name: ROWS[name] for name in ("list_accounts", "show_account", "show_batch")}
     with without_row_security(confused, table):
         found = list(Matrix(confused, rows, confused=True).faults(confused.document))
     assert [fault for fault in found if "shows" in fault or "changed" in fault], table

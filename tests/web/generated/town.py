@@ -83,12 +83,10 @@ class Town:
     def fresh(self, name: str) -> Person:
         """The person as they are meant to be, with a session that began just now, whatever was asked before."""
         person = self.people[name]
-        self.rows.execute("DELETE FROM attempts")
         disabled = self.site.now if name == "deepa" else None
-        self.rows.execute(
-            "UPDATE users SET disabled_at = %s, role = %s WHERE id = %s", (disabled, ROLES[name], person.user)
-        )
-        session = self.rows.execute(_SESSION, {"user": person.user, "now": self.site.now}).fetchone()
+        session = self.rows.execute(
+            _SESSION, {"user": person.user, "now": self.site.now, "disabled": disabled, "role": ROLES[name]}
+        ).fetchone()
         assert session is not None
         return Person(self.site, person.user, session["id"], name)
 
@@ -205,6 +203,8 @@ _MARKS = """
     UNION ALL SELECT 'token', t.id::text FROM api_tokens t WHERE t.user_id = %(user)s
 """
 _SESSION = """
+    WITH tries AS (DELETE FROM attempts),
+    again AS (UPDATE users SET disabled_at = %(disabled)s, role = %(role)s WHERE id = %(user)s)
     INSERT INTO sessions (user_id, begun_at, authenticated_at, refreshed_at, expires_at, idle_seconds, remembered,
         second_factor, device_digest, refresh_digest, address, agent)
     VALUES (%(user)s, %(now)s, %(now)s, %(now)s, %(now)s + interval '12 hours', 43200, false, true, '', '', '', '')

@@ -35,7 +35,7 @@ DeviceToken = Annotated[
 ]
 
 
-class Login(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PasswordLogin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who wants in."""
 
     name: Name
@@ -85,7 +85,7 @@ def tokens_of(entered: Entered) -> Tokens:
 
 
 @post("/auth/login", status_code=HTTP_200_OK, tags=["people"], responses=WRITE_PROBLEMS, security=OPEN)
-async def log_in(request: Request[Any, Any, Any], place: At, address: From, data: JSONBody[Login]) -> Tokens:
+async def log_in(request: Request[Any, Any, Any], place: At, address: From, data: JSONBody[PasswordLogin]) -> Tokens:
     """Log in. Whatever is wrong, the answer is the same 401; `second_factor_required` says that the password was right
     and a code is needed. Send the device token of an earlier login: it keeps others from using up your tries."""
     attempt = Attempt(
