@@ -11,12 +11,12 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.brokers.broker import Credentials
 from portfolio_scheduler.brokers.groww.client import Groww
 from portfolio_scheduler.clock import StoppedClock, ist
-from portfolio_scheduler.db.accounts import Account
+from portfolio_scheduler.db.accounts import FIRST_USER, Account
 from portfolio_scheduler.db.pool import Pool, transaction
 from portfolio_scheduler.domain.records import Login
 from portfolio_scheduler.market.calendar import make_calendar
 from portfolio_scheduler.simulator.server import Simulator, SimulatorOptions, running
-from portfolio_scheduler.sync.connect import DEFAULT_USER, connect
+from portfolio_scheduler.sync.connect import connect
 from portfolio_scheduler.sync.run import Report, sync_account
 from tests.conftest import Database, keys_of
 
@@ -39,7 +39,7 @@ class Stage:
         self.sim.set_clock(at)
         self.clock.set(at)
 
-    async def connect(self, number: int = 1, label: str | None = None, user: str = DEFAULT_USER) -> Account:
+    async def connect(self, number: int = 1, label: str | None = None, user: str = FIRST_USER) -> Account:
         """Connect the simulator's account of that number."""
         return await connect(
             self.app,

@@ -17,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 from litestar import Litestar
+from msgspec import structs
 
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import Pool
@@ -114,6 +115,11 @@ class Site:
         user: UUID = row[0]
         return user
 
+    async def admin(self, name: str = "root") -> Person:
+        """An administrator who can log in, and has, with a second factor."""
+        await self.member(name, role="admin")
+        return self.person(name, role="admin", second_factor=True)
+
     async def log_in(self, name: str, **rest: Any) -> httpx.Response:
         """Ask for a login. `password` is that of `member` unless given; `address` is where it comes from."""
         headers = {"X-Forwarded-For": rest.pop("address")} if "address" in rest else {}
@@ -137,7 +143,8 @@ async def site(database: Database, pool: Pool, api_pool: Pool) -> AsyncIterator[
     """The API at 16:00 of a trading day, without people."""
     async with staged(database, pool, FIRST_DAY) as stage:
         stage.at(FIRST_DAY, 16)
-        place = make_place(stage.app, api_pool, None, RELAXED)
+        settings = structs.replace(stage.app.settings, proxies=("127.0.0.1/32",))
+        place = make_place(structs.replace(stage.app, settings=settings), api_pool, None, RELAXED)
         web = make_web(place)
         transport = httpx.ASGITransport(app=web)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:

@@ -47,13 +47,14 @@ def add(
         Path | None, typer.Option(help="Read the secrets from this file, a line each in the order asked for.")
     ] = None,
     stdin: Annotated[bool, typer.Option("--stdin", help="Read the secrets from stdin, a line each.")] = False,
+    user: Annotated[str | None, typer.Option(help="Whose it is. Left out: the only user's.")] = None,
 ) -> None:
     """Connect an account. Its secrets are asked for unseen, tried, and kept (encrypted) only if they work."""
     from portfolio_scheduler.cli.render import ist_time
 
     label = label or _asked_label(stdin=stdin)
     credentials = _asked(login, secrets_file, stdin=stdin)
-    account = run(lambda app: _connect(app, broker, label, credentials))
+    account = run(lambda app: _connect(app, broker, label, credentials, user))
     until = f", login valid until {ist_time(account.token_expires_at)}" if account.token_expires_at else ""
     typer.echo(f"Connected {account.label!r}: {broker} account {account.ucc} ({', '.join(account.segments)}){until}.")
     typer.echo(f"Next: portfolio-scheduler sync {_quoted(account.label)}")
@@ -81,10 +82,13 @@ def _asked(login: Login, file: Path | None, *, stdin: bool) -> "Credentials":
     return Credentials(login=login, **given)
 
 
-async def _connect(app: "App", broker: str, label: str, credentials: "Credentials") -> "Account":
+async def _connect(app: "App", broker: str, label: str, credentials: "Credentials", user: str | None) -> "Account":
+    from portfolio_scheduler.cli.users import found
     from portfolio_scheduler.sync.connect import connect
 
-    return await connect(app, broker=broker, label=label, credentials=credentials)
+    if user is not None:
+        await found(app, user)
+    return await connect(app, broker=broker, label=label, credentials=credentials, user=user)
 
 
 @accounts.command()

@@ -27,6 +27,7 @@ from portfolio_scheduler.cli.simulator import simulator
 from portfolio_scheduler.cli.status import status
 from portfolio_scheduler.cli.sync import sync
 from portfolio_scheduler.cli.upkeep import checks, rebuild, replay
+from portfolio_scheduler.cli.users import users
 from portfolio_scheduler.errors import PortfolioSchedulerError
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ app.command()(simulator)
 app.command()(bench)
 app.command()(migrate)
 app.add_typer(accounts, name="accounts")
+app.add_typer(users, name="users")
 app.add_typer(keys, name="keys")
 app.add_typer(schedules, name="schedules")
 app.add_typer(market_days, name="market-days")

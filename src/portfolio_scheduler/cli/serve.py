@@ -119,12 +119,15 @@ async def serve(
     app: "App", *, host: str, port: int, worker: bool = True, stop: asyncio.Event, finish_seconds: int | None = None
 ) -> None:
     """Serve until `stop` is set, then give running syncs so long to end. Every "now" is the app's clock's."""
+    from portfolio_scheduler.cli.users import new_setup_token
     from portfolio_scheduler.jobs import FINISH_SECONDS, Pulse, stand_by, work
     from portfolio_scheduler.web.server import listening
 
     pulse = Pulse() if worker else None
     async with listening(app, host, port, pulse) as address:
         typer.echo(f"Listening on {address} (health: {address}/health/ready). Ctrl-C stops it.")
+        if (token := await new_setup_token(app)) is not None:
+            typer.echo(f"Nobody can log in yet. Set-up token for the first user, good for a day: {token}")
         if pulse is None:
             await stand_by(app, stop)
         else:

@@ -13,6 +13,8 @@ from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.domain.schedule import DEFAULT
 from portfolio_scheduler.errors import Conflict, InvalidInput, NotFound
 
+FIRST_USER = "owner"  # until somebody registers and gives them a name and a password
+
 
 class Account(Struct, frozen=True, kw_only=True):
     """One account at a broker. The sealed fields are opaque here; only the vault opens them."""
@@ -74,6 +76,20 @@ async def ensure_user(tx: Tx, name: str, now: datetime) -> UUID:
         user_id = await cursor.fetchone()
         assert isinstance(user_id, UUID)
         return user_id
+
+
+async def usual_user(tx: Tx, now: datetime) -> UUID:
+    """Whose an account is when nobody is named: the only user, or the one whom no password was given yet."""
+    cursor = await tx.execute("SELECT id, name, password_hash FROM users ORDER BY created_at, id")
+    found = await cursor.fetchall()
+    if not found:
+        return await ensure_user(tx, FIRST_USER, now)
+    waiting = [user_id for user_id, name, password in found if name == FIRST_USER and password is None]
+    if len(found) > 1 and not waiting:
+        names = ", ".join(sorted(name for _, name, _ in found))
+        raise InvalidInput(f"There are several users ({names}); say whose it is.")
+    user_id: UUID = waiting[0] if waiting else found[0][0]
+    return user_id
 
 
 async def new_id(tx: Tx) -> UUID:

@@ -19,8 +19,6 @@ from portfolio_scheduler.sync.dating import clock_advice
 from portfolio_scheduler.sync.ownership import append_config, checked_open
 from portfolio_scheduler.sync.run import checked_awake, is_another, unidentified, unsealed
 
-DEFAULT_USER = "owner"
-
 
 class Tried(Struct, frozen=True, kw_only=True):
     """Credentials that worked: whose account it is, and the token they brought."""
@@ -32,8 +30,11 @@ class Tried(Struct, frozen=True, kw_only=True):
         return f"Tried(ucc={self.owner.ucc!r}, •••)"
 
 
-async def connect(app: App, *, broker: str, label: str, credentials: Credentials, user: str = DEFAULT_USER) -> Account:
-    """Try the credentials, then add the account with its client code. Nothing is kept when they do not work."""
+async def connect(app: App, *, broker: str, label: str, credentials: Credentials, user: str | None = None) -> Account:
+    """Try the credentials, then add the account with its client code. Nothing is kept when they do not work.
+
+    It is for the user of that name, made if need be; without a name for the only one there is.
+    """
     if broker not in app.brokers:
         raise NotFound(f"There is no broker {broker!r}; known are {', '.join(sorted(app.brokers))}.")
     if not label.strip():
@@ -41,7 +42,8 @@ async def connect(app: App, *, broker: str, label: str, credentials: Credentials
     tried = await try_login(app, broker, credentials, None)
     async with transaction(app.pool) as tx:
         account_id = await accounts.new_id(tx)
-        user_id = await accounts.ensure_user(tx, user, app.clock.now())
+        now = app.clock.now()
+        user_id = await (accounts.ensure_user(tx, user, now) if user else accounts.usual_user(tx, now))
         return await add(app, tx, account_id, user_id, broker, label.strip(), credentials, tried)
 
 

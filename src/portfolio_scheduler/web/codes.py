@@ -6,21 +6,30 @@ from portfolio_scheduler.db.people import factors
 from portfolio_scheduler.db.people.access_log import Event, record
 from portfolio_scheduler.db.people.users import Login
 from portfolio_scheduler.db.pool import Tx
-from portfolio_scheduler.errors import LoginRequired, PortfolioSchedulerError, SecretUnreadable
+from portfolio_scheduler.errors import LoginRequired, PortfolioSchedulerError, SecretUnreadable, Unprocessable
 from portfolio_scheduler.identity import second_factor
 from portfolio_scheduler.log import logger
 from portfolio_scheduler.web import limits
 from portfolio_scheduler.web.place import Place
 
 WRONG = "The user name, the password or the code is wrong, or too many were: then an administrator lifts the stop."
+WRONG_CODE = "The code is wrong, or was used before; wait for the next one."
 
 log = logger()
 
 
 async def refusal(
-    place: Place, tx: Tx, login: Login, code: str, device_digest: bytes | None, now: datetime, address: str
+    place: Place,
+    tx: Tx,
+    login: Login,
+    code: str,
+    device_digest: bytes | None,
+    now: datetime,
+    address: str,
+    *,
+    wrong: str | None = None,
 ) -> PortfolioSchedulerError | None:
-    """Why the code is not accepted; None when it is, and then it has been used."""
+    """Why the code is not accepted; None when it is, and then it has been used. `wrong` is for who is logged in."""
     full = await limits.refusal(tx, limits.of_codes(login.id, device_digest), now, address, login.id)
     if full is not None:
         return full
@@ -30,7 +39,7 @@ async def refusal(
     if digest is not None and await factors.use_recovery_code(tx, login.id, digest, now):
         await record(tx, Event.RECOVERY_CODE_USED, now, address, actor_id=login.id, subject_id=login.id)
         return None
-    return LoginRequired(WRONG)
+    return LoginRequired(WRONG) if wrong is None else Unprocessable(wrong)
 
 
 async def _is_step(place: Place, tx: Tx, login: Login, code: str, now: datetime) -> bool:

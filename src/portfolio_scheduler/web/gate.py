@@ -149,10 +149,10 @@ async def _enter(
         await attempts.forget(tx, limits.failures_of(seen.device))
     else:
         await users.forget_failures(tx, login.id)
-    return await begin(place, tx, login, attempt, now, device=seen.device)
+    return await open_session(place, tx, login, attempt, now, device=seen.device)
 
 
-async def begin(
+async def open_session(
     place: Place, tx: Tx, login: Login, attempt: Attempt, now: datetime, *, device: bytes | None
 ) -> Entered:
     """A session for somebody who has shown who they are."""

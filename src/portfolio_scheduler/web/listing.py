@@ -3,7 +3,10 @@ meanwhile shift nothing; it is checked like any other input."""
 
 import base64
 import binascii
-from typing import Annotated, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
 from litestar.params import QueryParameter
@@ -46,3 +49,23 @@ def keys_of(cursor: str, kind: type[T]) -> T:
         raise InvalidInput(
             "`cursor` is not one that this list gave; take `next` of the page before, or leave it out."
         ) from e
+
+
+def page_of(rows: Sequence[tuple[Any, ...]], limit: int, kind: type[T], keys: Callable[[T], Struct]) -> Page[T]:
+    """A page of rows whose columns are the fields of `kind`, in order; one row more than `limit` was asked for."""
+    names = kind.__struct_fields__  # type: ignore[attr-defined]
+    items = [kind(**dict(zip(names, row, strict=True))) for row in rows[:limit]]
+    return Page(items=items, next=cursor_of(keys(items[-1])) if len(rows) > limit else None)
+
+
+class Newest(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a page of a list by time ended."""
+
+    at: datetime
+    id: UUID
+
+
+def newest_params(limit: int, cursor: str | None) -> dict[str, Any]:
+    """What queries of lists by time take."""
+    after = keys_of(cursor, Newest) if cursor else None
+    return {"after_at": after.at if after else None, "after_id": after.id if after else None, "limit": limit + 1}

@@ -32,7 +32,23 @@ from portfolio_scheduler.web.bodies import Bodies
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
-from portfolio_scheduler.web.routes import accounts, connecting, explorer, health, history, logins, me, portfolio, syncs
+from portfolio_scheduler.web.routes import (
+    accounts,
+    admin,
+    connecting,
+    explorer,
+    factors,
+    health,
+    history,
+    logins,
+    me,
+    passwords,
+    portfolio,
+    registration,
+    sessions,
+    sharing,
+    syncs,
+)
 from portfolio_scheduler.web.subjects import subject_of
 
 START_SECONDS = 10
@@ -63,7 +79,13 @@ ROUTES = (
     *connecting.ROUTES,
     *syncs.ROUTES,
     *logins.ROUTES,
+    *registration.ROUTES,
     *me.ROUTES,
+    *passwords.ROUTES,
+    *factors.ROUTES,
+    *sessions.ROUTES,
+    *sharing.ROUTES,
+    *admin.ROUTES,
 )
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from portfolio_scheduler.db.pool import Tx
+from portfolio_scheduler.db.viewers import Entry, Viewer
 
 
 class Event(StrEnum):
@@ -75,12 +76,27 @@ async def record(
     )
 
 
+async def record_own(
+    tx: Tx, event: Event, entry: Entry, viewer: Viewer, details: Mapping[str, object] | None = None
+) -> None:
+    """Add what the viewer did with their own login."""
+    await record(
+        tx,
+        event,
+        entry.at,
+        entry.address,
+        actor_id=viewer.user_id,
+        subject_id=viewer.user_id,
+        details=details,
+    )
+
+
 _COLUMNS: LiteralString = """
     SELECT l.id, l.at, l.kind, l.actor_id, l.subject_id, l.account_id, l.address, l.details FROM access_log l
 """
 _AFTER: LiteralString = """
     AND (%(kind)s::text IS NULL OR l.kind = %(kind)s)
-    AND (%(before_at)s::timestamptz IS NULL OR (l.at, l.id) < (%(before_at)s, %(before_id)s::uuid))
+    AND (%(after_at)s::timestamptz IS NULL OR (l.at, l.id) < (%(after_at)s, %(after_id)s::uuid))
     ORDER BY l.at DESC, l.id DESC LIMIT %(limit)s
 """
 

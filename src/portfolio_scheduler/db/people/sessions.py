@@ -140,6 +140,21 @@ async def authenticated(tx: Tx, session_id: UUID, now: datetime, *, second_facto
     )
 
 
+async def set_factor(tx: Tx, user_id: UUID, session_id: UUID | None) -> None:
+    """From now on that session has a second factor and no other of the user's; without one, none has."""
+    await tx.execute(
+        "UPDATE sessions SET second_factor = (id IS NOT DISTINCT FROM %s) WHERE user_id = %s AND ended_at IS NULL",
+        (session_id, user_id),
+    )
+
+
+async def device_of(tx: Tx, session_id: UUID) -> bytes:
+    cursor = await tx.execute("SELECT device_digest FROM sessions WHERE id = %s", (session_id,))
+    row = await cursor.fetchone()
+    assert row is not None
+    return bytes(row[0])
+
+
 LISTED: LiteralString = """
     SELECT s.id, s.begun_at, s.authenticated_at, s.refreshed_at, s.expires_at, s.remembered, s.second_factor, s.address,
         s.agent

@@ -10,7 +10,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_204_NO_CONTENT
 from msgspec import Meta, Struct
 
 from portfolio_scheduler.db.people import sessions
-from portfolio_scheduler.db.people.access_log import Event, record
+from portfolio_scheduler.db.people.access_log import Event, record_own
 from portfolio_scheduler.db.viewers import as_viewer
 from portfolio_scheduler.identity.tokens import LIFE
 from portfolio_scheduler.web import gate
@@ -35,7 +35,7 @@ DeviceToken = Annotated[
 ]
 
 
-class PasswordLogin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NameAndPassword(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who wants in."""
 
     name: Name
@@ -85,7 +85,7 @@ def tokens_of(entered: Entered) -> Tokens:
 
 
 @post("/auth/login", status_code=HTTP_200_OK, tags=["people"], responses=WRITE_PROBLEMS, security=OPEN)
-async def log_in(request: Request[Any, Any, Any], place: At, address: From, data: JSONBody[PasswordLogin]) -> Tokens:
+async def log_in(request: Request[Any, Any, Any], place: At, address: From, data: JSONBody[NameAndPassword]) -> Tokens:
     """Log in. Whatever is wrong, the answer is the same 401; `second_factor_required` says that the password was right
     and a code is needed. Send the device token of an earlier login: it keeps others from using up your tries."""
     attempt = Attempt(
@@ -115,8 +115,7 @@ async def log_out(place: At, entry: Who) -> None:
         assert viewer.session_id is not None
         await sessions.end(tx, viewer.session_id, "logged out", entry.at)
         details = {"session": str(viewer.session_id)}
-        whose = {"actor_id": viewer.user_id, "subject_id": viewer.user_id}
-        await record(tx, Event.LOGGED_OUT, entry.at, entry.address, details=details, **whose)
+        await record_own(tx, Event.LOGGED_OUT, entry, viewer, details)
 
 
 ROUTES = (log_in, refresh, log_out)

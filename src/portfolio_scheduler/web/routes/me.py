@@ -16,7 +16,7 @@ from portfolio_scheduler.db.viewers import read
 from portfolio_scheduler.web.document import SECURITY
 from portfolio_scheduler.web.entry import READ, At, Who, check_person, check_scope
 from portfolio_scheduler.web.errors import PROBLEMS
-from portfolio_scheduler.web.listing import Cursor, Limit, Page, cursor_of, keys_of
+from portfolio_scheduler.web.listing import Cursor, Limit, Newest, Page, newest_params, page_of
 
 Kind = Annotated[Event | None, QueryParameter(name="kind", description="Only what happened of this kind.")]
 
@@ -48,13 +48,6 @@ class Me(Struct, frozen=True, kw_only=True):
     recovery_codes_left: int
     password_changed_at: datetime | None
     alarms: list[LogEntry]  # of the last 30 days: what you should know of, newest first
-
-
-class LogKeys(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where a page of the log ended."""
-
-    at: datetime
-    id: UUID
 
 
 @get("/auth/me", tags=["people"], responses=PROBLEMS, security=SECURITY)
@@ -89,20 +82,11 @@ async def list_my_log(
 
 
 def log_params(limit: int, cursor: str | None, kind: Event | None) -> dict[str, Any]:
-    before = keys_of(cursor, LogKeys) if cursor else None
-    return {
-        "kind": kind.value if kind else None,
-        "before_at": before.at if before else None,
-        "before_id": before.id if before else None,
-        "limit": limit + 1,
-    }
+    return newest_params(limit, cursor) | {"kind": kind.value if kind else None}
 
 
 def log_page(rows: list[tuple[Any, ...]], limit: int) -> Page[LogEntry]:
-    names = LogEntry.__struct_fields__
-    items = [LogEntry(**dict(zip(names, row, strict=True))) for row in rows[:limit]]
-    last = items[-1] if len(rows) > limit else None
-    return Page(items=items, next=cursor_of(LogKeys(last.at, last.id)) if last else None)
+    return page_of(rows, limit, LogEntry, lambda entry: Newest(entry.at, entry.id))
 
 
 ROUTES = (show_me, list_my_log)
