@@ -60,9 +60,7 @@ def test_the_client_reads_what_is_there_and_asks_for_a_sync(town: Town, said: tu
     client = module("client").AuthenticatedClient(base_url=ADDRESS, token=asha.token)
     transport = httpx.ASGITransport(app=town.site.web)  # type: ignore[arg-type]
     client.set_async_httpx_client(
-        httpx.AsyncClient(
-            transport=transport, base_url=ADDRESS, headers={"Authorization": f"Bearer {asha.token}"}
-        )
+        httpx.AsyncClient(transport=transport, base_url=ADDRESS, headers={"Authorization": f"Bearer {asha.token}"})
     )
     accounts = town.run(module("api.accounts.list_accounts").asyncio(client=client))
     assert [str(account.id) for account in accounts.items] == [ids["account_id"]]

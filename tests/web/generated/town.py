@@ -97,6 +97,8 @@ class Town:
         self.run(self._sync())
         for viewer, ended in (("vimala", None), ("mohan", self.site.now), ("deepa", None)):
             self._grant("asha", viewer, ended)
+        for name in ("asha", "ravi"):
+            self.rows.execute(_PAPERS, {"user": self.people[name].user, "now": self.site.now, "name": name})
 
     async def _sync(self) -> None:
         stage = self.site.stage
@@ -187,7 +189,8 @@ _IDS = """
         (SELECT o.trading_symbol FROM order_history o WHERE o.account_id = a.id ORDER BY o.seq LIMIT 1) AS symbol,
         (SELECT s.id FROM sessions s WHERE s.user_id = %(user)s ORDER BY s.id LIMIT 1) AS session_id,
         (SELECT t.id FROM api_tokens t WHERE t.user_id = %(user)s ORDER BY t.id LIMIT 1) AS token_id,
-        (SELECT g.id FROM viewer_grants g WHERE g.owner_id = %(user)s ORDER BY g.id LIMIT 1) AS grant_id
+        (SELECT i.id FROM invitations i WHERE i.invited_by = %(user)s ORDER BY i.id LIMIT 1) AS invitation_id,
+        (SELECT g.id FROM viewer_grants g WHERE g.owner_id = %(user)s ORDER BY g.viewer_name LIMIT 1) AS grant_id
     FROM (SELECT) AS one LEFT JOIN broker_accounts a ON a.user_id = %(user)s ORDER BY a.created_at LIMIT 1
 """
 _MARKS = """
@@ -201,6 +204,13 @@ _MARKS = """
     UNION ALL SELECT 'order', o.broker_order_id FROM order_history o JOIN a ON a.id = o.account_id
     UNION ALL SELECT 'session', s.id::text FROM sessions s WHERE s.user_id = %(user)s
     UNION ALL SELECT 'token', t.id::text FROM api_tokens t WHERE t.user_id = %(user)s
+"""
+_PAPERS = """
+    WITH token AS (
+        INSERT INTO api_tokens (user_id, name, digest, scopes, created_at, expires_at) VALUES
+        (%(user)s, 'sheet of ' || %(name)s, sha256(%(name)s::bytea), '{read}', %(now)s, %(now)s + interval '1 year'))
+    INSERT INTO invitations (digest, role, invited_by, created_at, expires_at)
+    VALUES (sha256(%(name)s::bytea), 'user', %(user)s, %(now)s, %(now)s + interval '7 days')
 """
 _SESSION = """
     WITH tries AS (DELETE FROM attempts),
