@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from portfolio_scheduler.bench import statements
+from portfolio_scheduler.bench.crew import Crew
 from portfolio_scheduler.bench.figures import Scale, at_least, at_most, figure, ratios, significant
 from portfolio_scheduler.bench.host import host
 from portfolio_scheduler.bench.run import MEASURES
@@ -18,6 +19,10 @@ from portfolio_scheduler.domain.changes import Moment, OrderChange, OrderSeen, S
 from portfolio_scheduler.domain.diff import diff
 from portfolio_scheduler.simulator.options import SimulatorOptions
 from tests.conftest import open_folder
+from tests.crash import worker_process
+from tests.crash.conftest import nursery
+
+__all__ = ["nursery"]
 
 AIMED_AT = {
     "simulator": 1,
@@ -36,6 +41,8 @@ AIMED_AT = {
     "rewrap": 0,
 }
 
+STARTED_ANEW = "simulator"  # the one whose process is started as outside the tests
+
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -46,13 +53,23 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
+@pytest.fixture
+def forked(nursery: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A benchmark's processes are forked from one that has imported everything, as those of the crash tests are."""
+    monkeypatch.setattr(Crew, "context", worker_process.nursery)
+
+
 def bench(*options: str) -> Any:
     return CliRunner().invoke(app, ["bench", "--quick", *options])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("measure", MEASURES)
-def test_every_benchmark_says_its_figures_and_leaves_nothing_behind(temporary: Path, measure: str) -> None:
+def test_every_benchmark_says_its_figures_and_leaves_nothing_behind(
+    request: pytest.FixtureRequest, temporary: Path, measure: str
+) -> None:
+    if measure != STARTED_ANEW:
+        request.getfixturevalue("forked")
     out = temporary / "figures.json"
     done = bench("--only", measure, "--json", "--out", str(out))
     assert done.exit_code == 0, done.output

@@ -36,7 +36,7 @@ from portfolio_scheduler.sync.connect import connect
 from tests.conftest import Database, keys_of
 from tests.crash.broker import broker
 from tests.crash.oracle import FACTS, Oracle, Verdict
-from tests.crash.worker_process import CALENDAR, Duty, Trouble, Worker
+from tests.crash.worker_process import CALENDAR, Duty, Trouble, Worker, nursery
 
 LEASE_SECONDS = 1
 PATIENCE_SECONDS = 120  # for one moment; what takes longer hangs, and counts as a failure
@@ -47,6 +47,12 @@ SLEPT = timedelta(minutes=15)  # workers look so long after the slot: a catch-up
 RETRY = timedelta(minutes=16)
 
 _numbers = itertools.count(1)
+
+
+class BrokerCrew(Crew):
+    """Forked like the workers."""
+
+    context = nursery
 
 
 class Arena:
@@ -228,9 +234,12 @@ class Arena:
         return row[0]
 
     async def problems(self) -> list[str]:
-        """What the product's own checks say of it all. Other lanes may hold the loop up while we connect."""
+        """What the product's own checks say of it all.
+
+        Other lanes may hold the loop up while we connect, or so long in a transaction that the server ends it.
+        """
         for _ in range(3):
-            with suppress(DatabaseUnavailable):
+            with suppress(DatabaseUnavailable, psycopg.OperationalError):
                 return await self._problems()
         return await self._problems()
 
@@ -273,7 +282,7 @@ async def arena(database: Database, *, count: int, load: Load | None, kinds: Seq
     options = SimulatorOptions(
         accounts=count, on=first, load=load, kinds=tuple(kinds), seed=int(os.environ.get("CRASH_SEED", "7"))
     )
-    async with started(Crew(1, broker, options)) as crew:
+    async with started(BrokerCrew(1, broker, options)) as crew:
         (url,) = crew.tell("url")
         settings = msgspec.structs.replace(database.settings, groww_url=url)
         async with opened(make_pool(database.worker, "worker", max_size=4)) as pool:
@@ -319,5 +328,7 @@ def copied(template: Database, admin: "psycopg.Connection[Any]") -> Iterator[Dat
             Identifier(name), Identifier(embedded.OWNER), Identifier(template.name)
         )
     )
-    yield template.copied_to(name)
-    admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    try:
+        yield template.copied_to(name)
+    finally:
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))

@@ -14,7 +14,7 @@ def nursery() -> None:
     """Started once per test process, the only one with the failpoints' switch in its environment."""
     os.environ[SWITCH] = "1"
     try:
-        worker_process.nursery.set_forkserver_preload([worker_process.__name__])
+        worker_process.nursery.set_forkserver_preload(worker_process.PRELOADED)
         multiprocessing.forkserver.ensure_running()
     finally:
         del os.environ[SWITCH]

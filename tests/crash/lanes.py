@@ -76,6 +76,9 @@ async def in_lanes(
 
     shares = [works[number::LANES] for number in range(min(LANES, len(works)))]
     total = Outcome()
-    for outcome in await asyncio.gather(*(one(share) for share in shares)):
+    # All of them end before one of them fails the test: each has connections, processes and a database to put away.
+    for outcome in await asyncio.gather(*(one(share) for share in shares), return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
         total = total.added(outcome)
     return total

@@ -194,5 +194,6 @@ class Worker:
         self.told()
 
 
+PRELOADED = [__name__, "tests.crash.broker"]
 nursery = multiprocessing.get_context("forkserver")
-nursery.set_forkserver_preload([__name__])
+nursery.set_forkserver_preload(PRELOADED)

@@ -7,9 +7,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import psutil
 import uvloop
@@ -20,8 +21,6 @@ from portfolio_scheduler.errors import PortfolioSchedulerError
 Opens = Callable[..., AbstractAsyncContextManager[Any]]
 END_SECONDS = 30
 
-_spawned = multiprocessing.get_context("spawn")
-
 
 class Failed(PortfolioSchedulerError):
     """A process of the benchmark failed."""
@@ -30,12 +29,15 @@ class Failed(PortfolioSchedulerError):
 class Crew:
     """`size` processes, each inside `opens(*args)`. `tell` calls a method of what each opened and waits for all."""
 
+    # How its processes come to be. The tests' are forked from one that has imported everything, once for all of them.
+    context: ClassVar[SpawnContext | ForkServerContext] = multiprocessing.get_context("spawn")
+
     def __init__(self, size: int, opens: Opens, *args: Any, **options: Any) -> None:
         self._pipes: list[Any] = []
         self._processes = []
         for _ in range(size):
-            ours, theirs = _spawned.Pipe()
-            process = _spawned.Process(target=_member, args=(theirs, opens, args, options), daemon=True)
+            ours, theirs = self.context.Pipe()
+            process = self.context.Process(target=_member, args=(theirs, opens, args, options), daemon=True)
             self._pipes.append(ours)
             self._processes.append((process, theirs))
 

@@ -7,6 +7,7 @@ from portfolio_scheduler.bench import (
     apply_only,
     end_to_end,
     footprint,
+    live_events,
     long_history,
     place,
     planner,
@@ -38,6 +39,7 @@ MEASURES: dict[str, Measure] = {
     "as-of": long_history.measure_as_of,
     "rebuild": long_history.measure_rebuild,
     "rewrap": rewrapping.measure,
+    "live": live_events.measure,
 }
 
 

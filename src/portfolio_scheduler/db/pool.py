@@ -14,6 +14,7 @@ import psycopg
 from psycopg import AsyncConnection, AsyncCursor, AsyncServerCursor
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from portfolio_scheduler.errors import DatabaseUnavailable, SetupProblem, StorageFull
@@ -33,6 +34,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 # After so long without the database a pool gives up until it is asked again, instead of waiting ever longer by itself.
 RECONNECT_SECONDS = 10
+LISTEN_SECONDS = 15  # without a word, before a listening connection is tried
 WAIT_SECONDS = 10.0  # for a free connection
 
 LIMITS: dict[Role, Limits] = {"worker": Limits(60, 5, 30), "api": Limits(5, 2, 10)}
@@ -204,6 +206,21 @@ async def pipelined(pool: Pool) -> AsyncIterator[Tx]:
     try:
         async with connection.pipeline():
             yield connection
+    finally:
+        await pool.putconn(connection)
+
+
+async def notices(pool: Pool, channel: str) -> AsyncIterator[str | None]:
+    """What is notified on a channel, for ever; None once when it begins to listen. For a pool of its own, as the API's
+    role, whose connections commit by themselves."""
+    connection = await _connection_of(pool)
+    try:
+        await connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+        yield None
+        while True:
+            async for notice in connection.notifies(timeout=LISTEN_SECONDS):
+                yield notice.payload
+            await connection.execute("SELECT")  # a connection that broke unnoticed is noticed here
     finally:
         await pool.putconn(connection)
 

@@ -957,6 +957,84 @@ COMMENT ON FUNCTION public.refuse_change() IS 'raises PS001 with the reason give
 
 
 --
+-- Name: tell(uuid, jsonb); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.tell(account uuid, said jsonb) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+    SELECT pg_notify('portfolio_live', (said || jsonb_build_object(
+        'user', a.user_id, 'account', a.id, 'seq', h.seq))::text)
+    FROM public.broker_accounts a JOIN public.account_heads h ON h.account_id = a.id WHERE a.id = account
+$$;
+
+
+ALTER FUNCTION public.tell(account uuid, said jsonb) OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION tell(account uuid, said jsonb); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.tell(account uuid, said jsonb) IS 'tells the web, on commit, that something of this account changed; ids only';
+
+
+--
+-- Name: tell_of_account(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.tell_of_account() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    PERFORM public.tell(NEW.id, jsonb_build_object('type', 'account', 'status', NEW.state));
+    RETURN NULL;
+END
+$$;
+
+
+ALTER FUNCTION public.tell_of_account() OWNER TO portfolio_scheduler;
+
+--
+-- Name: tell_of_batch(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.tell_of_batch() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    PERFORM public.tell(NEW.account_id, jsonb_build_object('type', 'batch', 'batch', NEW.id, 'status', NEW.status));
+    RETURN NULL;
+END
+$$;
+
+
+ALTER FUNCTION public.tell_of_batch() OWNER TO portfolio_scheduler;
+
+--
+-- Name: tell_of_head(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.tell_of_head() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        PERFORM public.tell(NEW.account_id, '{"type": "account", "status": "new"}');
+    ELSIF NOT EXISTS (SELECT FROM public.sync_batches WHERE account_id = NEW.account_id AND status = 'running') THEN
+        PERFORM public.tell(NEW.account_id, '{"type": "history"}');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+
+ALTER FUNCTION public.tell_of_head() OWNER TO portfolio_scheduler;
+
+--
 -- Name: access_log; Type: TABLE; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -4282,6 +4360,41 @@ CREATE TRIGGER procrastinate_trigger_status_events_update_v1 AFTER UPDATE OF sta
 
 
 --
+-- Name: broker_accounts tell_of_change; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER tell_of_change AFTER UPDATE OF state, label, login, ucc, schedules, late_pass ON public.broker_accounts FOR EACH ROW WHEN (((((((old.state IS DISTINCT FROM new.state) OR (old.label IS DISTINCT FROM new.label)) OR (old.login IS DISTINCT FROM new.login)) OR (old.ucc IS DISTINCT FROM new.ucc)) OR (old.schedules IS DISTINCT FROM new.schedules)) OR (old.late_pass IS DISTINCT FROM new.late_pass))) EXECUTE FUNCTION public.tell_of_account();
+
+
+--
+-- Name: account_heads tell_of_growth; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER tell_of_growth AFTER UPDATE OF seq ON public.account_heads FOR EACH ROW WHEN ((old.seq <> new.seq)) EXECUTE FUNCTION public.tell_of_head();
+
+
+--
+-- Name: account_heads tell_of_new; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER tell_of_new AFTER INSERT ON public.account_heads FOR EACH ROW EXECUTE FUNCTION public.tell_of_head();
+
+
+--
+-- Name: sync_batches tell_of_new; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER tell_of_new AFTER INSERT ON public.sync_batches FOR EACH ROW WHEN (((new.trigger = 'manual'::text) OR (new.status <> 'queued'::text))) EXECUTE FUNCTION public.tell_of_batch();
+
+
+--
+-- Name: sync_batches tell_of_status; Type: TRIGGER; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE TRIGGER tell_of_status AFTER UPDATE OF status ON public.sync_batches FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION public.tell_of_batch();
+
+
+--
 -- Name: account_heads account_heads_account_id_fkey; Type: FK CONSTRAINT; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -5584,6 +5697,42 @@ GRANT ALL ON FUNCTION public.procrastinate_update_heartbeat_v1(worker_id bigint)
 REVOKE ALL ON FUNCTION public.refuse_change() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.refuse_change() TO portfolio_scheduler_api;
 GRANT ALL ON FUNCTION public.refuse_change() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION tell(account uuid, said jsonb); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.tell(account uuid, said jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.tell(account uuid, said jsonb) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.tell(account uuid, said jsonb) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION tell_of_account(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.tell_of_account() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.tell_of_account() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.tell_of_account() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION tell_of_batch(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.tell_of_batch() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.tell_of_batch() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.tell_of_batch() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION tell_of_head(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.tell_of_head() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.tell_of_head() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.tell_of_head() TO portfolio_scheduler_worker;
 
 
 --

@@ -27,6 +27,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     token_digest: bytes | None = None
     user_id: UUID | None = None  # whose the access token says it is
     subject_id: UUID | None = None  # whom an admin looks at; set by `web/subjects.py` alone, which has recorded it
+    good_until: datetime | None = None  # when the access token dies
     address: str = ""  # where the request comes from, for the access log
 
     @property

@@ -48,7 +48,13 @@ def entry_of(request: Request[Any, Any, State]) -> Entry:
         return Entry(at=now, token_digest=digest, address=address)
     claims = place.verifier.verify(token, now)
     place.pace.count(claims.user_id, now)
-    return Entry(at=now, session_id=claims.session_id, user_id=claims.user_id, address=address)
+    return Entry(
+        at=now,
+        session_id=claims.session_id,
+        user_id=claims.user_id,
+        good_until=claims.expires_at,
+        address=address,
+    )
 
 
 def address_only(request: Request[Any, Any, State]) -> str:

@@ -166,6 +166,11 @@ def _faults(extra: Any) -> list[Fault] | None:
     ]
 
 
+def too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[Problem]:
+    """What the JSON decoder says of a body that is nested a thousand times; none of ours is three times."""
+    return problem(HTTPStatus.BAD_REQUEST, "The body is nested too deeply.")
+
+
 def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """A bug. Its text may hold anything, so it goes to the log and not to the caller."""
     log.error("request failed", path=request.url.path, exc_info=error)

@@ -10,6 +10,7 @@ from portfolio_scheduler.identity.signing import Keyring
 from portfolio_scheduler.identity.tokens import Signer, Verifier
 from portfolio_scheduler.jobs import Pulse
 from portfolio_scheduler.web.bodies import Bodies
+from portfolio_scheduler.web.live import Live
 from portfolio_scheduler.web.pace import Pace
 
 
@@ -31,6 +32,7 @@ class Place(Struct, frozen=True, kw_only=True):
     factors: FactorBox
     cost: Argon2Cost  # of a new password's hash
     pace: Pace
+    live: Live
     pulse: Pulse | None  # None where no worker runs beside the web
     bodies: Bodies
     revision: str  # of the tables this release works with

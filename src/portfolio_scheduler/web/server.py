@@ -15,7 +15,7 @@ from litestar import Litestar
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.types import Message, Scope
 
 from portfolio_scheduler.app import App
@@ -30,6 +30,7 @@ from portfolio_scheduler.web import document, errors
 from portfolio_scheduler.web.asked import check_request, declared_parameters
 from portfolio_scheduler.web.bodies import Bodies
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
+from portfolio_scheduler.web.live import Live
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
 from portfolio_scheduler.web.routes import (
@@ -40,11 +41,13 @@ from portfolio_scheduler.web.routes import (
     factors,
     health,
     history,
+    live,
     logins,
     me,
     passwords,
     portfolio,
     registration,
+    schedules,
     sessions,
     sharing,
     syncs,
@@ -77,7 +80,9 @@ ROUTES = (
     *portfolio.ROUTES,
     *history.ROUTES,
     *connecting.ROUTES,
+    *schedules.ROUTES,
     *syncs.ROUTES,
+    *live.ROUTES,
     *logins.ROUTES,
     *registration.ROUTES,
     *me.ROUTES,
@@ -89,7 +94,7 @@ ROUTES = (
 )
 
 
-def make_web(place: Place, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Litestar:
+def make_web(place: Place, routes: Sequence[HTTPRouteHandler | WebsocketRouteHandler] = ROUTES) -> Litestar:
     """The ASGI application."""
     web = Litestar(
         route_handlers=routes,
@@ -106,6 +111,7 @@ def make_web(place: Place, routes: Sequence[HTTPRouteHandler] = ROUTES) -> Lites
             PortfolioSchedulerError: errors.ours,
             psycopg.Error: errors.of_database,
             HTTPException: errors.of_http,
+            RecursionError: errors.too_deep,
             Exception: errors.unexpected,
         },
         openapi_config=document.CONFIG,
@@ -130,6 +136,7 @@ def make_place(app: App, pool: Pool, pulse: Pulse | None, strictness: Strictness
         factors=FactorBox.open_keys(app.settings, now),
         cost=strictness.cost,
         pace=Pace(strictness.requests_a_minute),
+        live=Live(pool, app.clock),
         pulse=pulse,
         bodies=Bodies(),
         revision=shipped()[-1],
@@ -143,8 +150,11 @@ async def listening(
     """Answer requests inside this block. Yields the address; port 0 takes any free one."""
     host, port = _free(host, port)
     pool = make_pool(app.api_conninfo, "api", max_size=CONNECTIONS, wait_seconds=PATIENCE_SECONDS, name="web")
-    async with opened(pool), _serving(make_web(make_place(app, pool, pulse, strictness)), host, port) as address:
-        yield address
+    hearing = make_pool(app.api_conninfo, "api", max_size=1, wait_seconds=PATIENCE_SECONDS, name="live")
+    async with opened(pool), opened(hearing):
+        place = make_place(app, pool, pulse, strictness)
+        async with place.live.hearing(hearing), _serving(make_web(place), host, port) as address:
+            yield address
 
 
 @asynccontextmanager

@@ -29,3 +29,6 @@ OWNED: LiteralString = "SELECT user_id, state, label, login, broker FROM broker_
 LABELLED: LiteralString = (
     "SELECT EXISTS (SELECT FROM broker_accounts WHERE user_id = %s AND label = %s AND state <> 'closed' AND id <> %s)"
 )
+SCHEDULED: LiteralString = (
+    "SELECT schedules, late_pass, segments, state, planned_through FROM broker_accounts WHERE id = %(account)s"
+)

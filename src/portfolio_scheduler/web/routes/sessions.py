@@ -54,7 +54,7 @@ class NewToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             max_length=3,
-            description="`read` figures; ask for a `sync`; `manage` labels, schedules and states of accounts.",
+            description="`read` figures; ask for a `sync`; `manage` (test, label, schedules, states of) accounts.",
             examples=[["read"]],
         ),
     ]

@@ -35,7 +35,7 @@ Key = Annotated[
         name="Idempotency-Key",
         min_length=1,
         max_length=200,
-        pattern=r"^[!-~]+$",
+        pattern=r"^[ -~]+$",
         description="Any text of your own: the same request with the same key within 24 hours is carried out once.",
     ),
 ]
