@@ -27,10 +27,7 @@ def declared_parameters(web: Litestar) -> dict[str, frozenset[str]]:
 
 
 async def check_request(request: Request[Any, Any, Any]) -> None:
-    """Before every route: unknown parameters and bodies of another kind are refused, not ignored.
-
-    It awaits nothing, but what is not async would be run in a thread of its own, at every request.
-    """
+    """Before every route: unknown parameters and bodies of another kind are refused, not ignored."""
     handler = request.route_handler
     operations: dict[str, frozenset[str]] = request.app.state.parameters
     declared = operations.get(handler.fn.__name__)  # which is what the document calls the operation
@@ -42,6 +39,10 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise HTTPException(status_code=415, detail="Send the body as application/json.")
+        try:
+            (await request.body()).decode()
+        except UnicodeDecodeError as e:
+            raise InvalidInput("The body is not UTF-8, as JSON is.") from e
 
 
 def _has_body(request: Request[Any, Any, Any]) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+STREAM = "text/event-stream"
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -17,6 +18,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     parameters: tuple[dict[str, Any], ...]
     body: dict[str, Any] | None  # the schema of its JSON body, references resolved
     is_open: bool  # needs no login
+    is_endless: bool  # its answer is a stream, which only a refusal ends
 
     def names(self, where: str) -> list[str]:
         return [p["name"] for p in self.parameters if p["in"] == where]
@@ -42,6 +44,7 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
                     parameters=tuple(told.get("parameters", ())),
                     body=resolved(document, content["application/json"]["schema"]) if content else None,
                     is_open=not told.get("security", [None])[0],
+                    is_endless=STREAM in told.get("responses", {}).get("200", {}).get("content", {}),
                 )
 
 

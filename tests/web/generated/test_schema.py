@@ -62,6 +62,8 @@ def _format(schema: dict[str, Any]) -> str | None:
 def sendable(town: Town, document: dict[str, Any]) -> dict[str, Any]:
     """The document with what it cannot say: which ids, cursors and days there are, so that what is tried meets some."""
     told, ids = copy.deepcopy(document), town.ids_of("asha")
+    for endless in [operation for operation in operations(document) if operation.is_endless]:
+        del told["paths"][endless.path][endless.method.lower()]
     for path in told["paths"].values():
         for method, operation in path.items():
             for parameter in operation.get("parameters", ()):
@@ -212,7 +214,7 @@ def test_every_answer_is_as_the_document_says(town: Town, name: str, tell: Calla
     what = f"schemathesis as {name}, {EXAMPLES[name]} examples an operation"
     tell(what, f"{bridge.statuses.total()} requests, {len(found)} failures")
     assert not found, "\n\n".join(found[:25])
-    assert bridge.statuses.total() >= EXAMPLES[name] * len(list(operations(town.document)))
+    assert bridge.statuses.total() >= EXAMPLES[name] * len(list(operations(sendable(town, town.document))))
     assert not [status for status in bridge.statuses if status >= 500], bridge.statuses
 
 
