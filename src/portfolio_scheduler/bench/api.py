@@ -9,11 +9,12 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from hashlib import md5
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -121,6 +122,21 @@ def _split(questions: Sequence[bytes], connections: int, *, over_and_over: bool 
     return [itertools.cycle(part) if over_and_over else iter(part) for part in parts]
 
 
+class Cpu:
+    """What a request takes of the processors: the figure that other work on the machine moves least."""
+
+    def __init__(self, server: Crew, settings: Settings, note: str) -> None:
+        self.server, self.settings, self.note = server, settings, note
+
+    async def of(self, asking: Coroutine[Any, Any, Run]) -> tuple[Run, str]:
+        before = self.server.cpu_seconds(), place.server_cpu_seconds(self.settings)
+        run = await asking
+        web = self.server.cpu_seconds() - before[0]
+        database = place.server_cpu_seconds(self.settings) - before[1]
+        web, database = (seconds / len(run.latencies) * 1e6 for seconds in (web, database))
+        return run, f"CPU a request: server {web:,.0f} µs, database {database:,.0f} µs; {self.note}"
+
+
 async def measure(scale: Scale) -> list[Figure]:
     ground = Ground(
         accounts=scale.of(1000, 16),
@@ -140,31 +156,31 @@ async def measure(scale: Scale) -> list[Figure]:
 
 async def _reads(app: App, server: Crew, asking: Asking, ground: Ground, scale: Scale) -> list[Figure]:
     (port,), seconds = server.tell("port"), scale.of(5, 1) * (0.3 if scale.quick else 1)
-    size = f"{ground.accounts:,} accounts, {ground.orders:,} orders; {SHARED}"
+    cpu = Cpu(server, app.settings, f"{ground.accounts:,} accounts, {ground.orders:,} orders; {SHARED}")
     figures: list[Figure] = []
     for name, path in READS.items():
         questions = asking.of(path)
         server.tell("keep", 0)
         await ask(port, _split(questions, 8), seconds=seconds / 2)  # plans and caches as in a long run
         for connections in CONNECTIONS:
-            run = await ask(port, _split(questions, connections), seconds=seconds)
-            figures += _figures(f"{name}, nothing kept", connections, run, None, size)
+            run, cost = await cpu.of(ask(port, _split(questions, connections), seconds=seconds))
+            figures += _figures(f"{name}, nothing kept", connections, run, None, cost)
         alone = await asyncio.to_thread(_pgbench, app, name, ground, 8, seconds)
         figures.append(figure("api", f"{name}, nothing kept, of pgbench's rate", "×", [run.per_second / alone]))
         server.tell("keep", ROOM)
         await ask(port, _split(questions, 8, over_and_over=False), seconds=600)
         for connections in CONNECTIONS:
-            run = await ask(port, _split(questions, connections), seconds=seconds)
-            figures += _figures(name, connections, run, AIMS[name] if connections == max(CONNECTIONS) else None, size)
+            run, cost = await cpu.of(ask(port, _split(questions, connections), seconds=seconds))
+            figures += _figures(name, connections, run, AIMS[name] if connections == max(CONNECTIONS) else None, cost)
         figures.append(
             figure("api", f"{name}, of pgbench's rate", "×", [run.per_second / alone], note=f"pgbench {alone:,.0f}/s")
         )
     path = READS["holdings (50 rows)"]
     known = asking.unchanged(path, await tags(port, asking.of(path)))
     for connections in CONNECTIONS:
-        run = await ask(port, _split(known, connections), seconds=seconds, status=304)
+        run, cost = await cpu.of(ask(port, _split(known, connections), seconds=seconds, status=304))
         aim = AIMS["304 Not Modified"] if connections == max(CONNECTIONS) else None
-        figures += _figures("304 Not Modified", connections, run, aim, size)
+        figures += _figures("304 Not Modified", connections, run, aim, cost)
     return figures
 
 

@@ -86,8 +86,11 @@ async def answered(
 ) -> Response[Any]:
     """The answer to a question as its viewer may have it. Whoever may not see the account is told it is absent."""
     form = form or _accepted(request.headers.get("accept", ""))
-    key = _digest(question.name, repr(sorted(question.params.items())), repr(question.made_by), *_moment(place))
-    mine = _digest(key.hex(), repr((entry.session_id, entry.token_digest, entry.subject_id)), form).hex()
+    who = repr((entry.session_id, entry.token_digest, entry.subject_id))
+    # Of one account everybody who sees it gets the same; of all that somebody sees, each their own.
+    of = who if question.params.get("account") is None else ""
+    key = _digest(question.name, of, repr(sorted(question.params.items())), repr(question.made_by), *_moment(place))
+    mine = _digest(key.hex(), who, form).hex()
     held = _held(request.headers.get("if-none-match", ""), mine)
     kept = place.bodies.get(key)
     known = [*held, kept.version] if kept else held

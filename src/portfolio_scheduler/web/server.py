@@ -12,7 +12,7 @@ import psycopg
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
-from litestar.datastructures import MutableScopeHeaders, State
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
@@ -186,15 +186,18 @@ async def serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
                 await task
 
 
+_SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+_OVER_TLS = [*_SECURITY, (b"strict-transport-security", STRICT_TRANSPORT.encode())]
+
+
 async def _secure(message: Message, scope: Scope) -> None:
     """A route may say otherwise of a header, as the pages do, by setting it itself."""
     if message["type"] == "http.response.start":
-        headers = MutableScopeHeaders.from_message(message)
-        for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
+        given = list(message["headers"])  # raw: building an object of them for each answer costs more than the read
+        named = {name.lower() for name, _ in given}
         place: Place = scope["litestar_app"].state.place
-        if place.app.settings.url.startswith("https:"):
-            headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
+        wanted = _OVER_TLS if place.app.settings.url.startswith("https:") else _SECURITY
+        message["headers"] = [*given, *(pair for pair in wanted if pair[0] not in named)]
 
 
 def _free(host: str, port: int) -> tuple[str, int]:
