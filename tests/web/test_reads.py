@@ -154,6 +154,25 @@ async def test_every_read_is_one_round_trip_and_says_304_until_something_changes
         assert later.status_code == 200, path
 
 
+async def test_whoever_may_read_does_so_after_others_were_refused(site: Site) -> None:
+    """Refused is rolled back, and a session that rolled something back knows no statement that it had prepared."""
+    asha, account = await asha_with(site)
+    ravi, deepa = site.person("ravi"), site.person("deepa")
+    await share(site, asha, ravi)
+    shut = f"{ROOT}/broker-accounts/{account.id}"
+    for name in READS:
+        path = f"/{name}/{account.id}"
+        own = await good(asha, path)
+        assert (await deepa.get(ROOT + path)).status_code == 404
+        assert (await ravi.put(shut, json={"label": "mine"})).status_code == 403
+        site.place.bodies.resize(0)
+        assert await good(ravi, path) == own
+        assert await good(asha, path, userId=str(asha.user)) == own
+        assert (await deepa.put(shut, json={"label": "mine"})).status_code == 404
+        assert (await ravi.get(ROOT + path, params={"userId": str(asha.user)})).status_code == 404
+        assert await good(ravi, path) == own
+
+
 async def test_a_price_alone_changes_the_answer(site: Site) -> None:
     asha, account = await asha_with(site)
     before = await asha.get(f"{ROOT}/holdings/{account.id}")
