@@ -20,13 +20,14 @@ MASK = "•••"
 # Every field that a line may show. None of them ever holds a secret; a new one is added here by whoever says so.
 # fmt: off
 FIELDS = frozenset({
-    "account", "action", "added", "answer", "attempt", "bad", "batch", "batches", "before", "call", "changed",
+    "account", "action", "added", "address", "answer", "attempt", "bad", "batch", "batches", "before", "call",
+    "changed",
     "closed", "cluster", "data", "days", "due", "ended", "error", "events", "fence", "file", "fills",
     "holding_changes", "isin", "key_id", "kind", "left", "link", "listed", "loop", "loops", "new", "new_isin",
     "opened", "order_changes", "orders", "outcome", "path", "pause_seconds", "position_changes", "prices",
     "problem", "queue", "reason", "request", "requests",
     "retries", "roles", "snapshots", "source", "sqlstate", "stale", "status", "task",
-    "trigger", "unreadable", "values", "voided", "warning", "woken",
+    "trigger", "unreadable", "user", "values", "voided", "warning", "woken",
 })
 # fmt: on
 OF_THE_LOG = frozenset({"event", "level", "timestamp", "exception"})

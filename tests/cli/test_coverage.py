@@ -61,6 +61,9 @@ def test_prices_from_elsewhere_are_imported(terminal: Terminal) -> None:
     terminal("sync")
     [day, _] = terminal("coverage", "--json").json["days"]
     assert day["sections"]["prices"] == "imported"
+    [one] = terminal("status", "--json").json["accounts"]
+    assert (one["coverage"]["complete"], one["coverage"]["imported"]) == (1, 1)
+    assert "1 complete, 1 imported" in terminal("accounts", "show", "mine").out
 
 
 def test_a_span_that_ends_before_it_begins_is_refused(terminal: Terminal) -> None:

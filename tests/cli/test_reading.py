@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from portfolio_scheduler.clock import ist
 from portfolio_scheduler.db.pool import counted_statements
 from tests.cli.conftest import DAY, NEXT_DAY, Terminal
 
@@ -106,6 +107,21 @@ def test_the_holdings_add_up_to_the_snapshot(traded: Terminal) -> None:
     assert len(rows) == count
 
 
+def test_a_price_from_before_the_close_is_marked_once_the_session_is_over(terminal: Terminal) -> None:
+    terminal.connect(1, "mine")
+    terminal.at(DAY, 11)
+    terminal("sync")
+    words = "Read before the close, no closing price yet: "
+    assert words not in terminal("holdings").out, "nobody expects a closing price yet"
+    terminal.at(DAY, 18)
+    assert words in terminal("holdings").out
+    rows = terminal("holdings", "--json").json["holdings"]
+    assert {row["early_at"] for row in rows} == {ist(DAY, 11).isoformat().replace("+00:00", "Z")}
+    terminal("sync")
+    assert words not in terminal("holdings").out
+    assert {row["early_at"] for row in terminal("holdings", "--json").json["holdings"]} == {None}
+
+
 def test_positions_have_a_profit_or_loss_or_a_reason(traded: Terminal) -> None:
     rows = traded("positions", "--json").json["positions"]
     assert rows
@@ -173,4 +189,4 @@ def test_more_accounts_take_no_more_statements(terminal: Terminal) -> None:
                 assert terminal(*args).code == 0
             counts.append(len(statements))
     assert one == all_three
-    assert max(one) <= 13  # three transactions, the calendar, the accounts and at most five reads
+    assert max(one) <= 14  # three transactions, calendar, install, the accounts and at most five reads

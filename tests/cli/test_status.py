@@ -22,8 +22,19 @@ def test_expected_done_and_due_are_told_apart(terminal: Terminal) -> None:
     terminal.at(DAY, 18)
     one = standing(terminal)
     assert (one["last_expected_at"], one["next_due_at"]) == (instant(16), instant(23, 15))
+    assert one["next_due_reason"] == "late pass"
     assert one["last_done_at"] == instant(16)
     assert one["login_is_valid"] is True
+
+
+def test_the_morning_s_run_is_told_with_its_reason(terminal: Terminal) -> None:
+    terminal.connect(2, "mine")
+    terminal.at(DAY, 10)
+    terminal("sync")
+    terminal.at(DAY, 23, 30)
+    assert standing(terminal)["next_due_reason"] == "unfinished orders"
+    assert "08:15 for unfinished orders." in terminal("status").out
+    assert "08:15 (unfinished orders)" in terminal("accounts", "show", "mine").out
 
 
 def test_a_run_that_nobody_began_is_at_risk(terminal: Terminal) -> None:

@@ -87,3 +87,32 @@ def test_the_embedded_server_passes_every_check(folder: Path):
     settings = Settings(data=folder / "data", keys=folder / "keys")
     with server.database(settings) as conninfo:
         server.check(conninfo)
+
+
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        "postgresql://asha:very-secret@db.example.org/kept",
+        "postgresql://asha:very-secret@db.example.org/kept?sslmode=prefer",
+        "postgresql://asha:very-secret@127.0.0.1,db.example.org/kept?sslmode=require",
+    ],
+)
+def test_a_way_over_the_network_that_is_not_surely_encrypted_is_refused(conninfo: str, tmp_path: Path):
+    settings = Settings(data=tmp_path / "data", keys=tmp_path / "keys", database_url=conninfo)
+    with pytest.raises(SetupProblem, match="sslmode=verify-full") as problem, server.database(settings):
+        pass
+    assert "very-secret" not in problem.value.message
+
+
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        "postgresql:///kept?host=/run/postgresql",
+        "postgresql://localhost/kept",
+        "postgresql://[::1]/kept",
+        "postgresql://db.example.org/kept?sslmode=verify-full&sslrootcert=system",
+        "postgresql://db/kept?sslmode=disable",
+    ],
+)
+def test_a_way_within_the_machine_or_an_encrypted_one_is_taken(conninfo: str):
+    server.check_encrypted(conninfo)

@@ -55,7 +55,8 @@ async def test_the_pages_policy_lets_nothing_in_from_elsewhere(site: Site) -> No
     }
     assert directives["default-src"] == {"'none'"}
     assert directives["img-src"] == {"'self'", "data:"}
-    others = {name: sources for name, sources in directives.items() if name != "img-src"}
+    assert directives["report-uri"] == {"/csp-reports"}
+    others = {name: sources for name, sources in directives.items() if name not in {"img-src", "report-uri"}}
     assert all(sources <= {"'self'", "'none'"} for sources in others.values()), policy
     assert {"frame-ancestors", "base-uri", "form-action"} <= set(directives)
 

@@ -241,7 +241,7 @@ async def test_who_does_not_read_costs_no_memory(served: Served) -> None:
     site = served.site
     asha = site.person("asha")
     account = await site.account_of(asha)
-    people = [site.person(f"slow {number}") for number in range(scaled(40, share=4))]
+    people = [site.person(f"slow {number}") for number in range(scaled(40, share=10))]
     for person in people:
         served.write(
             "INSERT INTO viewer_grants (owner_id, viewer_id, owner_name, viewer_name, granted_at, expires_at) "

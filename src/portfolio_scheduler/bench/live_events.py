@@ -1,7 +1,7 @@
 """How soon a client hears of a change: from the return of the commit to the message on its WebSocket.
 
 Server, database and clients share the machine; the changes are committed by connections of their own, one at a time and
-then as a hundred accounts that begin and end their syncs.
+then as syncs that begin and end at the rate a machine reads accounts at.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from portfolio_scheduler.web.server import listening
 
 PEOPLE = 20
 SOCKETS = 5  # of each
+RATE = 60  # accounts a second
 AIM_MS = 200
 
 MAKE = """
@@ -74,7 +75,7 @@ async def measure(scale: Scale) -> list[Figure]:
     sockets = f"{people * SOCKETS} sockets, {SOCKETS} of each person"
     return [
         *_figures("one change at a time", alone, sockets),
-        *_figures(f"{len(accounts)} syncs at once", crowd, sockets),
+        *_figures(f"{len(accounts)} syncs, {RATE}/s", crowd, sockets),
     ]
 
 
@@ -125,7 +126,11 @@ async def _one_by_one(app: App, accounts: Sequence[UUID], heard: _Heard) -> list
 
 
 async def _together(app: App, accounts: Sequence[UUID], heard: _Heard) -> list[float]:
-    await asyncio.gather(*(_sync(app, account, heard) for account in accounts))
+    async def later(number: int, account: UUID) -> None:
+        await asyncio.sleep(number / RATE)
+        await _sync(app, account, heard, pause=0.1)
+
+    await asyncio.gather(*(later(number, account) for number, account in enumerate(accounts)))
     return await _settled(heard)
 
 

@@ -71,6 +71,21 @@ class Reply(Struct, frozen=True, kw_only=True):
     retry_after_seconds: float | None = None
 
 
+class _Request(Struct, frozen=True, kw_only=True):
+    """One request, however often it is sent."""
+
+    method: str
+    url: URL
+    call: str
+    judge: Judge
+    headers: Mapping[str, str]  # with the token in it
+    body: bytes | None
+    into: BinaryIO | None
+
+    def __repr__(self) -> str:  # never what it carries
+        return f"_Request({self.call})"
+
+
 class Http:
     """HTTP client of one account. Use as a context manager."""
 
@@ -155,6 +170,7 @@ class Http:
         for value in headers.values():
             if not _HEADER_VALUE.fullmatch(value):
                 raise NotAllowed("A header value may only hold printable ASCII characters.")
+        asked = _Request(method=method, url=url, call=call, judge=judge, headers=headers, body=body, into=into)
         started = self._clock.monotonic()
         attempt = 0
         while True:
@@ -164,7 +180,7 @@ class Http:
                 self._breaker.turn(self._account, call, self._clock),
                 self._budget.turn(route.kind),
             ):
-                reply, problem = await self._tried(method, url, call, judge, headers, body, into)
+                reply, problem = await self._tried(asked)
             if problem is None or not problem.retryable:
                 self._budget.succeeded()
                 assert reply is not None
@@ -215,42 +231,25 @@ class Http:
                 call=call,
             )
 
-    async def _tried(
-        self,
-        method: str,
-        url: URL,
-        call: str,
-        judge: Judge,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        into: BinaryIO | None,
-    ) -> tuple[Reply | None, BrokerError | None]:
+    async def _tried(self, asked: _Request) -> tuple[Reply | None, BrokerError | None]:
         """One request; the breaker hears how it ended, for all accounts."""
         reply: Reply | None = None
         try:
-            reply = await self._once(method, url, call, judge, headers, body, into)
+            reply = await self._once(asked)
             problem = reply.problem
         except BrokerUnavailable as unreached:
             problem = unreached
         self._breaker.heard(self._account, problem, self._clock.monotonic())
         return reply, problem
 
-    async def _once(
-        self,
-        method: str,
-        url: URL,
-        call: str,
-        judge: Judge,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        into: BinaryIO | None,
-    ) -> Reply:
+    async def _once(self, asked: _Request) -> Reply:
         """One request, one answer. Library exceptions become ours, without their text: it can hold addresses."""
         if self._session is None:
             raise NotAllowed("The client is not open.")
+        call, into = asked.call, asked.into
         try:
             async with self._session.request(
-                method, url, headers=headers, data=body, allow_redirects=False
+                asked.method, asked.url, headers=asked.headers, data=asked.body, allow_redirects=False
             ) as response:
                 status = response.status
                 self._compare_clocks(response.headers.get("Date"))
@@ -272,7 +271,7 @@ class Http:
             raise BrokerUnavailable(
                 f"The connection failed during {call} ({type(error).__name__}).", call=call
             ) from None
-        problem = judge(status, content, call)
+        problem = asked.judge(status, content, call)
         if isinstance(problem, BrokerThrottled):
             problem.retry_after_seconds = retry_after_seconds(retry_after, self._clock.now())
         return Reply(status=status, body=content, problem=problem)

@@ -1,6 +1,6 @@
 """`summary`, `holdings`, `positions`, `snapshots`: what there is and what it is worth."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from portfolio_scheduler.app import App
     from portfolio_scheduler.cli.render import Value
+    from portfolio_scheduler.db.pool import Tx
     from portfolio_scheduler.db.reads.holdings import HoldingRow
     from portfolio_scheduler.db.reads.positions import PositionRow
     from portfolio_scheduler.db.reads.snapshots import SnapshotRow
@@ -68,7 +69,28 @@ async def _holdings(app: "App", account: str | None, as_of: datetime | None) -> 
 
     accounts, until_on = await chosen_then(app, account, as_of)
     async with transaction(app.pool) as tx:
-        return bool(accounts), await reads.holdings(tx, [one.id for one in accounts], until_on=until_on)
+        found = await reads.holdings(tx, [one.id for one in accounts], until_on=until_on)
+        return bool(accounts), await _with_early_prices(app, tx, found, until_on)
+
+
+async def _with_early_prices(
+    app: "App", tx: "Tx", found: "list[HoldingRow]", until_on: date | None
+) -> "list[HoldingRow]":
+    """The same, each price that was read before the close of its day marked: it is no closing price."""
+    from msgspec.structs import replace
+
+    from portfolio_scheduler.db import prices
+    from portfolio_scheduler.domain.valuation import marked
+
+    today = app.calendar.trading_on(app.clock.now())
+    newest = await prices.newest(tx, {row.isin for row in found}, until_on or today)
+    points = marked(newest, today, app.calendar.session, app.clock.now())
+    return [
+        replace(row, early_at=point.early_at)
+        if (point := points.get(row.isin)) is not None and (point.price, point.priced_on) == (row.price, row.priced_on)
+        else row
+        for row in found
+    ]
 
 
 def _print_holdings(found: "list[HoldingRow]") -> None:
@@ -111,6 +133,8 @@ def _print_holdings(found: "list[HoldingRow]") -> None:
             typer.echo(f"{printable(account)}: as read on {ist_time(read_at)}")
     if any(row.basis == "unexplained" for row in found):
         typer.echo("? the quantity is not explained by what was held and traded")
+    if early := sorted({row.trading_symbol for row in found if row.early_at is not None}):
+        typer.echo(f"Read before the close, no closing price yet: {', '.join(printable(one) for one in early)}")
 
 
 def positions(account: AccountArgument = None, as_of: AsOfOption = None, as_json: JsonOption = False) -> None:

@@ -16,11 +16,12 @@ from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.reads import accounts as reads
 from portfolio_scheduler.db.reads.accounts import AccountRow, BatchRow, CoverageRow, FindingRow
 from portfolio_scheduler.domain.records import Outcome
+from portfolio_scheduler.domain.schedule import Reason, Slot
 from portfolio_scheduler.market.timetables import timetable
 from portfolio_scheduler.sync.dating import clock_advice
 from portfolio_scheduler.sync.risks import risks
 from portfolio_scheduler.sync.schedules import mornings
-from portfolio_scheduler.sync.slots import last_run, next_run
+from portfolio_scheduler.sync.slots import last_run, next_slot
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -41,6 +42,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     last_expected_at: datetime | None  # the last run that was due
     last_done_at: datetime | None  # when the last sync that read something ended
     next_due_at: datetime | None
+    next_due_reason: str | None  # regular, special session, late pass, unfinished orders
     risks: list[str]  # what may go wrong with the next run, a sentence each
     complete_on: date | None  # the last trading day with a snapshot
     coverage: CoverageRow
@@ -70,12 +72,12 @@ async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Stand
     return [_standing(app, row, now, _sooner(due[_slots_of(row)], early.get(row.account_id))) for row in found]
 
 
-def _sooner(
-    due: tuple[datetime | None, datetime | None], morning_at: datetime | None
-) -> tuple[datetime | None, datetime | None]:
+def _sooner(due: "_Due", morning_at: datetime | None) -> "_Due":
     """The next run is that for unfinished orders, if no other comes before."""
-    expected_at, due_at = due
-    return expected_at, min((at for at in (due_at, morning_at) if at is not None), default=None)
+    expected_at, slot = due
+    if morning_at is not None and (slot is None or morning_at < slot.at):
+        slot = Slot(morning_at, Reason.UNFINISHED)
+    return expected_at, slot
 
 
 def _slots_of(row: AccountRow) -> tuple[bytes, bool, bool]:
@@ -83,9 +85,12 @@ def _slots_of(row: AccountRow) -> tuple[bytes, bool, bool]:
     return msgspec.json.encode(row.schedules), row.late_pass, "COMMODITY" in row.segments
 
 
-def _standing(app: App, row: AccountRow, now: datetime, due: tuple[datetime | None, datetime | None]) -> Standing:
+_Due = tuple[datetime | None, Slot | None]  # when it was due last, and the next time with its reason
+
+
+def _standing(app: App, row: AccountRow, now: datetime, due: _Due) -> Standing:
     runs = row.state in {"active", "needs_login"}
-    expected_at, due_at = due
+    expected_at, slot = due
     return Standing(
         account=row.label,
         account_id=row.account_id,
@@ -101,8 +106,9 @@ def _standing(app: App, row: AccountRow, now: datetime, due: tuple[datetime | No
         created_at=row.created_at,
         last_expected_at=expected_at if runs and expected_at and expected_at >= row.created_at else None,
         last_done_at=row.last_done.finished_at if row.last_done else None,
-        next_due_at=due_at if runs else None,
-        risks=risks(app, row, now, expected_at, due_at),
+        next_due_at=slot.at if runs and slot else None,
+        next_due_reason=slot.reason.value if runs and slot else None,
+        risks=risks(app, row, now, expected_at, slot.at if slot else None),
         complete_on=row.complete_on,
         coverage=row.coverage,
         unread_days=_unread_days(app, row.coverage),
@@ -112,10 +118,10 @@ def _standing(app: App, row: AccountRow, now: datetime, due: tuple[datetime | No
     )
 
 
-def _due(app: App, row: AccountRow, now: datetime) -> tuple[datetime | None, datetime | None]:
+def _due(app: App, row: AccountRow, now: datetime) -> _Due:
     """The last and the next slot of the account's schedules, of the late pass, or of a special session."""
     kind = timetable(row.schedules, late_pass=row.late_pass, segments=row.segments)
-    return last_run(app, kind, now), next_run(app, kind, now)
+    return last_run(app, kind, now), next_slot(app, kind, now)
 
 
 def _unread_days(app: App, coverage: CoverageRow) -> int:
@@ -209,6 +215,8 @@ def print_status(
     ]
     print_table(to, columns, rows)
     for one in found:
+        if one.next_due_at is not None and one.next_due_reason == Reason.UNFINISHED.value:
+            to.print(f"{one.account}: due at {ist_time(one.next_due_at)} for unfinished orders.", soft_wrap=True)
         for risk in one.risks:
             to.print(f"At risk: {one.account}: {risk}", soft_wrap=True)
     for one in found:
@@ -230,6 +238,7 @@ def days_in_words(one: Standing) -> str:
     coverage = one.coverage
     counts = {
         "complete": coverage.complete,
+        "imported": coverage.imported,
         "late": coverage.late,
         "provisional": coverage.provisional,
         "partial": coverage.partial,
@@ -252,7 +261,7 @@ def print_standing(to: Console, one: Standing) -> None:
         (Column("Last expected", Kind.INSTANT), one.last_expected_at),
         (Column("Last sync"), outcome(one)),
         (Column("Last done", Kind.INSTANT), one.last_done_at),
-        (Column("Next due", Kind.INSTANT), one.next_due_at),
+        (Column("Next due"), f"{ist_time(one.next_due_at)} ({one.next_due_reason})" if one.next_due_at else None),
         (Column("At risk"), " ".join(one.risks) or None),
         (Column("Last complete day", Kind.DAY), one.complete_on),
         (Column("Days"), days_in_words(one)),

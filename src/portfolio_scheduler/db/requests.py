@@ -6,7 +6,7 @@ once it was withdrawn, nobody acts on it any more. Its secrets go when it ends. 
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ from msgspec import Struct
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from portfolio_scheduler.db.idempotency import LIFE
 from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.viewers import open_door, shut_door
 from portfolio_scheduler.domain.schedule import Schedule
@@ -120,11 +121,7 @@ async def check_room(tx: Tx, user_id: UUID) -> None:
         raise QueueFull
 
 
-async def ending(tx: Tx, request_id: UUID) -> Ending | None:
-    """How it stands; None for one that is not the viewer's."""
-    async with tx.cursor(row_factory=class_row(Ending)) as cursor:
-        await cursor.execute("SELECT status, error_class, reason FROM account_requests WHERE id = %s", (request_id,))
-        return await cursor.fetchone()
+ENDING: LiteralString = "SELECT status, error_class, reason FROM account_requests WHERE id = %(request)s"
 
 
 async def withdraw(tx: Tx, request_id: UUID, now: datetime) -> str | None:
@@ -214,3 +211,9 @@ async def sweep(tx: Tx, now: datetime, lease_seconds: float) -> Sequence[UUID]:
         {"now": now, "stale": STALE_SECONDS, "lease": lease_seconds, "nobody": NOBODY},
     )
     return [row[0] for row in await cursor.fetchall()]
+
+
+async def forget(tx: Tx, now: datetime) -> None:
+    """What was kept for a while is over: keys of requests after a day, tickets that nobody used."""
+    await tx.execute("DELETE FROM idempotency_keys WHERE created_at <= %s", (now - LIFE,))
+    await tx.execute("DELETE FROM socket_tickets WHERE expires_at <= %s", (now,))

@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from portfolio_scheduler.db import embedded
 from portfolio_scheduler.db.pool import unreachable
 from portfolio_scheduler.errors import SetupProblem
-from portfolio_scheduler.settings import Settings
+from portfolio_scheduler.settings import LOOPBACK, Settings
 
 NEEDED_VERSION = 180000
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
@@ -22,10 +23,29 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 def database(settings: Settings) -> Iterator[str]:
     """The owner's connection string of the database to use: `DATABASE_URL`, else the embedded server's while inside."""
     if settings.database_url:
+        check_encrypted(settings.database_url)
         yield settings.database_url
         return
     with embedded.running(settings) as conninfo:
         yield conninfo
+
+
+def check_encrypted(conninfo: str) -> None:
+    """Refuse a way over the network that goes on in clear, or to whoever answers, when encryption fails."""
+    try:
+        parts = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError:
+        return  # `connected` says what is wrong with it
+    hosts = str(parts.get("host") or parts.get("hostaddr") or "").split(",")
+    if all(host in ("", *LOOPBACK) or host.startswith(("/", "@")) for host in hosts):
+        return
+    mode = parts.get("sslmode")
+    if mode not in {"verify-full", "verify-ca", "disable"}:
+        raise SetupProblem(
+            f"DATABASE_URL leads to {hosts[0]} over the network with sslmode={mode or 'prefer'}, which may end up in "
+            "clear or at somebody else's server. Add ?sslmode=verify-full&sslrootcert=/path/to/ca.pem (or "
+            "sslrootcert=system); sslmode=disable is for a network inside one machine only."
+        )
 
 
 @contextmanager

@@ -100,7 +100,8 @@ async def sweep(app: App, now: datetime) -> Swept:
         stale = await planning.give_up_stale(tx, now, app.settings.lease_seconds)
         unwoken = await planning.unwoken(tx, app.settings.lease_seconds)
         unsettled = await planning.unsettled(tx, now) if stale else []
-        retries = await planning.add_retries(tx, unsettled, now, roomy=embedded.has_room(app.settings))
+        roomy = embedded.has_room(app.settings)
+        retries = await planning.add_retries(tx, unsettled, now, roomy=roomy) if unsettled else []
         await queue.enqueue(tx, [*unwoken, *retries])
         failpoint("sweeping")
     return Swept(stale=len(stale), retries=len(retries), woken=len(unwoken))

@@ -61,6 +61,7 @@ async def sweep(app: App) -> int:
     """End requests that nobody took up or whose worker died; their secrets go. Returns how many."""
     async with transaction(app.pool) as tx:
         ended = await requests.sweep(tx, app.clock.now(), app.settings.lease_seconds)
+        await requests.forget(tx, app.clock.now())
     return len(ended)
 
 

@@ -4,12 +4,17 @@ from datetime import datetime
 
 from portfolio_scheduler.app import App
 from portfolio_scheduler.domain import schedule
-from portfolio_scheduler.domain.schedule import Timetable
+from portfolio_scheduler.domain.schedule import Slot, Timetable
+
+
+def next_slot(app: App, kind: Timetable, after: datetime) -> Slot | None:
+    """The first slot of the account after this instant, with its reason."""
+    return next(schedule.upcoming(kind, app.calendar.between, after), None)
 
 
 def next_run(app: App, kind: Timetable, after: datetime) -> datetime | None:
     """The first instant after this one at which the account is due."""
-    slot = next(schedule.upcoming(kind, app.calendar.between, after), None)
+    slot = next_slot(app, kind, after)
     return slot.at if slot else None
 
 

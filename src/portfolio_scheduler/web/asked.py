@@ -4,14 +4,18 @@ The declared ones are read from the OpenAPI document, so the two cannot differ.
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from litestar import Litestar, Request
 from litestar.exceptions import HTTPException
 from litestar.openapi.spec import Parameter
 
 from portfolio_scheduler.errors import InvalidInput
+from portfolio_scheduler.settings import LOOPBACK
 
 PLAIN = r"^[^\x00-\x1f\x7f]*$"  # of texts in a body: without control characters, of which the database takes no NUL
+JSON = "application/json"
+OF_ANY_HOST = {"alive", "ready"}  # probes ask by whatever address the machine has
 WITH_BODY = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -29,20 +33,49 @@ def declared_parameters(web: Litestar) -> dict[str, frozenset[str]]:
 async def check_request(request: Request[Any, Any, Any]) -> None:
     """Before every route: unknown parameters and bodies of another kind are refused, not ignored."""
     handler = request.route_handler
+    _check_host(request)
     operations: dict[str, frozenset[str]] = request.app.state.parameters
     declared = operations.get(handler.fn.__name__)  # which is what the document calls the operation
     if declared is not None and (unknown := sorted(set(request.query_params) - declared)):
         raise InvalidInput(
             f"`{unknown[0][:50]}` is not a parameter of this address; it has {', '.join(sorted(declared)) or 'none'}."
         )
+    names = [name for name, _ in request.query_params.multi_items()]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidInput(f"`{twice[0][:50]}` is there more than once; which of the two is meant, nobody knows.")
     if request.method in WITH_BODY and _has_body(request):
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise HTTPException(status_code=415, detail="Send the body as application/json.")
-        try:
-            (await request.body()).decode()
-        except UnicodeDecodeError as e:
-            raise InvalidInput("The body is not UTF-8, as JSON is.") from e
+        expected = handler.opt.get("body_type", JSON)
+        if kind != expected:
+            raise HTTPException(status_code=415, detail=f"Send the body as {expected}.")
+        if expected == JSON:
+            _check_text(await request.body())
+
+
+def _check_text(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as e:
+        raise InvalidInput("The body is not UTF-8, as JSON is.") from e
+
+
+def _check_host(request: Request[Any, Any, Any]) -> None:
+    """Pages of others that make their name point to this machine (DNS rebinding) are answered nothing."""
+    host = _name_of(request.headers.get("host", ""))
+    settings = request.app.state.place.app.settings
+    if host in LOOPBACK or host == urlsplit(settings.url).hostname:
+        return
+    if request.route_handler.fn.__name__ not in OF_ANY_HOST:
+        raise InvalidInput(
+            "This is not the address of this installation: PORTFOLIO_SCHEDULER_URL says by which it is reached, and a "
+            "proxy in front of it must pass on the header Host."
+        )
+
+
+def _name_of(host: str) -> str:
+    """The header without its port, in small letters."""
+    name, bracket, _ = host.lower().partition("]")
+    return name.removeprefix("[") if bracket else name.partition(":")[0]
 
 
 def _has_body(request: Request[Any, Any, Any]) -> bool:

@@ -13,7 +13,7 @@ from portfolio_scheduler.db.pool import Tx
 from portfolio_scheduler.db.queue import enqueue_request
 from portfolio_scheduler.db.reads import viewed_accounts
 from portfolio_scheduler.db.requests import Ending, Wish
-from portfolio_scheduler.db.viewers import Entry, Viewer, as_viewer
+from portfolio_scheduler.db.viewers import Entry, Viewer, as_viewer, read
 from portfolio_scheduler.errors import (
     BrokerUnavailable,
     Conflict,
@@ -120,11 +120,11 @@ async def wait(place: Place, entry: Entry, request_id: UUID) -> Ending:
 
 
 async def _ending(place: Place, entry: Entry, request_id: UUID) -> Ending:
-    async with as_viewer(place.pool, entry) as (tx, _):
-        found = await requests.ending(tx, request_id)
-    if found is None:
+    _, rows = await read(place.pool, entry, requests.ENDING, {"request": request_id})
+    if not rows:
         raise NotFound
-    return found
+    status, error_class, reason = rows[0]
+    return Ending(status=status, error_class=error_class, reason=reason)
 
 
 def check_done(ending: Ending) -> None:

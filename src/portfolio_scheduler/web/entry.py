@@ -47,6 +47,7 @@ def entry_of(request: Request[Any, Any, State]) -> Entry:
         place.pace.count(digest, now)
         return Entry(at=now, token_digest=digest, address=address)
     claims = place.verifier.verify(token, now)
+    request.scope["state"]["user"] = claims.user_id  # for the log, should this request be refused
     place.pace.count(claims.user_id, now)
     return Entry(
         at=now,

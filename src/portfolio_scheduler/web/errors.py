@@ -30,6 +30,8 @@ from portfolio_scheduler.errors import (
     Unprocessable,
 )
 from portfolio_scheduler.log import logger
+from portfolio_scheduler.web.addresses import address_of
+from portfolio_scheduler.web.place import Place
 
 PROBLEM = "application/problem+json"
 
@@ -71,6 +73,20 @@ CODES = {
     HTTPStatus.BAD_GATEWAY: "broker",
     HTTPStatus.SERVICE_UNAVAILABLE: "unavailable",
 }
+
+# Refusals that may be somebody's attempt to get past a control.
+TRACED = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
 
 # What a client can do something about by itself has a word of its own.
 SPECIFIC: tuple[tuple[type[PortfolioSchedulerError], str], ...] = (
@@ -118,11 +134,12 @@ def ours(request: Request[Any, Any, Any], error: PortfolioSchedulerError) -> Res
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:
         code = next((code for kind, code in SPECIFIC if isinstance(error, kind)), None)
+        _note_refusal(request, status, code)
         answer = problem(status, error.message, code=code)
         if isinstance(error, TooMany):
             answer.headers["Retry-After"] = str(error.retry_after_seconds)
         return answer
-    log.warning("request failed", path=request.url.path, error=type(error).__name__, reason=error.message)
+    log.warning("request failed", path=request.scope["path"], error=type(error).__name__, reason=error.message)
     for kind, code, detail in UNAVAILABLE:
         if isinstance(error, kind):
             return _later(problem(status, detail or error.message, code=code))
@@ -138,14 +155,29 @@ def of_database(request: Request[Any, Any, Any], error: psycopg.Error) -> Respon
     return unexpected(request, error)
 
 
+def _note_refusal(request: Request[Any, Any, Any], status: HTTPStatus, code: str | None) -> None:
+    """Whoever tries what is not theirs, or what no client of ours sends, leaves a trace; what they sent does not."""
+    if status in TRACED:
+        place: Place = request.app.state.place
+        log.info(
+            "request refused",
+            path=request.scope["path"],
+            status=status.value,
+            kind=code or CODES.get(status, ""),
+            address=address_of(request, place.app.settings.proxies),
+            user=request.scope["state"].get("user"),
+        )
+
+
 def _later(answer: Response[Problem]) -> Response[Problem]:
     answer.headers["Retry-After"] = "5"
     return answer
 
 
-def of_http(_: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
+def of_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[Problem]:
     """What the framework refuses: unknown addresses, methods, malformed input."""
     status = HTTPStatus(error.status_code)
+    _note_refusal(request, status, None)
     told = status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
     answer = problem(status, error.detail if told else None, errors=_faults(error.extra))
     answer.headers.update(error.headers or {})
@@ -173,7 +205,7 @@ def too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[Problem]
 
 def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
     """A bug. Its text may hold anything, so it goes to the log and not to the caller."""
-    log.error("request failed", path=request.url.path, exc_info=error)
+    log.error("request failed", path=request.scope["path"], exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

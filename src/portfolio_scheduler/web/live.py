@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from portfolio_scheduler.clock import Clock, SystemClock
 from portfolio_scheduler.db import live
-from portfolio_scheduler.db.live import Event
+from portfolio_scheduler.db.live import Event, Seen
 from portfolio_scheduler.db.pool import Pool
-from portfolio_scheduler.db.viewers import Entry
+from portfolio_scheduler.db.viewers import Entry, Viewer
 from portfolio_scheduler.errors import DatabaseUnavailable, LoginRequired, NotAllowed, TooMany
 from portfolio_scheduler.log import first_line, logger
 
@@ -82,12 +82,21 @@ class Listener:
         return lost, events
 
 
+class _Look:
+    """One question to the database on behalf of all sockets of a login that an event has woken together."""
+
+    def __init__(self) -> None:
+        self.accounts: set[UUID] = set()
+        self.task: asyncio.Task[tuple[Viewer, Seen]] | None = None
+
+
 class Live:
     """All listeners of this process. Belongs to one event loop."""
 
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self._pool, self._clock = pool, clock
         self._listeners: dict[UUID, set[Listener]] = {}
+        self._looks: dict[tuple[UUID | None, bytes | None], _Look] = {}  # those that have not begun
 
     @asynccontextmanager
     async def hearing(self, pool: Pool) -> AsyncIterator[None]:
@@ -174,13 +183,28 @@ class Live:
             raise Ended
         entry = Entry(at=now, session_id=one.entry.session_id, token_digest=one.entry.token_digest)
         try:
-            viewer, seen = await live.seen(self._pool, entry, [event.account for event in events])
+            viewer, seen = await self._look(entry, {event.account for event in events})
         except (LoginRequired, NotAllowed) as error:
             raise Ended from error
         if viewer.scopes is not None and "read" not in viewer.scopes:
             raise Ended
         one.owners = seen.owners
         return seen.accounts
+
+    async def _look(self, entry: Entry, accounts: set[UUID]) -> tuple[Viewer, Seen]:
+        """What the login may see now: asked after the events came, once for all its sockets."""
+        key = (entry.session_id, entry.token_digest)
+        look = self._looks.setdefault(key, _Look())
+        look.accounts |= accounts
+        if look.task is None:
+            look.task = asyncio.create_task(self._ask(key, entry, look), name="live look")
+            look.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # whoever asked may be gone
+        return await asyncio.shield(look.task)
+
+    async def _ask(self, key: tuple[UUID | None, bytes | None], entry: Entry, look: _Look) -> tuple[Viewer, Seen]:
+        await asyncio.sleep(0)  # those woken by the same event join
+        self._looks.pop(key, None)  # who comes from here on asks anew
+        return await live.seen(self._pool, entry, sorted(look.accounts))
 
 
 def _told(event: Event) -> Told:

@@ -51,6 +51,7 @@ from portfolio_scheduler.web.routes import (
     sessions,
     sharing,
     syncs,
+    violations,
 )
 from portfolio_scheduler.web.subjects import subject_of
 
@@ -58,14 +59,18 @@ START_SECONDS = 10
 STOP_SECONDS = 3
 
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'none'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Server": "portfolio-scheduler",  # else Granian puts its own name there
 }
+# Where the installation is reached by https; on the machine's own address it would forbid http to other programs.
+STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
 
 
 STRICT = Strictness()
@@ -76,6 +81,7 @@ PATIENCE_SECONDS = 2  # for one of them to become free
 ROUTES = (
     *health.ROUTES,
     *explorer.ROUTES,
+    *violations.ROUTES,
     *accounts.ROUTES,
     *portfolio.ROUTES,
     *history.ROUTES,
@@ -173,12 +179,15 @@ async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
                 await task
 
 
-async def _secure(message: Message, _: Scope) -> None:
+async def _secure(message: Message, scope: Scope) -> None:
     """A route may say otherwise of a header, as the pages do, by setting it itself."""
     if message["type"] == "http.response.start":
         headers = MutableScopeHeaders.from_message(message)
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
+        place: Place = scope["litestar_app"].state.place
+        if place.app.settings.url.startswith("https:"):
+            headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
 
 
 def _free(host: str, port: int) -> tuple[str, int]:

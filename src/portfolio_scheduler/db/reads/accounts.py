@@ -36,6 +36,7 @@ class CoverageRow(Struct, frozen=True, kw_only=True):
     first_on: date | None
     last_on: date | None
     complete: int
+    imported: int
     late: int
     provisional: int
     partial: int
@@ -43,7 +44,7 @@ class CoverageRow(Struct, frozen=True, kw_only=True):
 
     @property
     def days(self) -> int:
-        return self.complete + self.late + self.provisional + self.partial + self.lost
+        return self.complete + self.imported + self.late + self.provisional + self.partial + self.lost
 
 
 class ProbeRow(Struct, frozen=True, kw_only=True):
@@ -106,11 +107,11 @@ SELECT a.id AS account_id, a.label, a.broker, a.ucc, a.login, a.state, a.segment
     (SELECT max(s.trading_on) FROM portfolio_snapshots s WHERE s.account_id = a.id) AS complete_on,
     (SELECT count(*) FROM open_findings f WHERE f.account_id = a.id) AS findings_count,
     (SELECT json_build_object('first_on', min(trading_on), 'last_on', max(trading_on),
-            'complete', count(*) FILTER (WHERE state = 1), 'late', count(*) FILTER (WHERE state = 2),
-            'provisional', count(*) FILTER (WHERE state = 3), 'partial', count(*) FILTER (WHERE state = 4),
-            'lost', count(*) FILTER (WHERE state = 5))
+            'complete', count(*) FILTER (WHERE state = 1), 'imported', count(*) FILTER (WHERE state = 2),
+            'late', count(*) FILTER (WHERE state = 3), 'provisional', count(*) FILTER (WHERE state = 4),
+            'partial', count(*) FILTER (WHERE state = 5), 'lost', count(*) FILTER (WHERE state = 6))
         FROM (SELECT c.trading_on, max(array_position(
-                ARRAY['complete', 'late', 'provisional', 'partial', 'lost'], c.state)) AS state
+                ARRAY['complete', 'imported', 'late', 'provisional', 'partial', 'lost'], c.state)) AS state
             FROM coverage c WHERE c.account_id = a.id GROUP BY c.trading_on) days) AS coverage
 FROM broker_accounts a WHERE a.id = ANY(%(accounts)s) ORDER BY a.state = 'closed', a.created_at, a.id
 """

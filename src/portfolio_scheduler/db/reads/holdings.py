@@ -34,6 +34,7 @@ class HoldingRow(Struct, frozen=True, kw_only=True):
     price: Decimal | None
     priced_on: date | None
     price_source: str | None
+    early_at: datetime | None = None  # when the price was read, if that was before the close: it is no closing price
     value: Decimal | None
     unrealised_pnl: Decimal | None
     basis: str  # added, contained, unexplained: how `quantity` came about

@@ -7,13 +7,14 @@ from litestar import MediaType, Response, get
 from litestar.params import FromPath
 
 from portfolio_scheduler.errors import NotFound
+from portfolio_scheduler.web.routes.violations import PATH as REPORTS
 
 FOLDER = Path(__file__).parents[1] / "explorer"
 
 # Swagger UI puts no script and no style into the page's text; its icons are images inside its style sheet.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    f"object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; report-uri {REPORTS}"
 )
 ASSETS = {
     "explorer.js": "text/javascript",

@@ -35,6 +35,10 @@ DeviceToken = Annotated[
 ]
 
 
+# Browsers drop what they cached. Their storage stays: the device token in it is meant for the next login.
+FORGET = {"Clear-Site-Data": '"cache"'}
+
+
 class NameAndPassword(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who wants in."""
 
@@ -107,7 +111,14 @@ async def refresh(place: At, address: From, data: JSONBody[Renewal]) -> Tokens:
     return tokens_of(await gate.renew(place, data.refresh_token, data.device_token, address))
 
 
-@post("/auth/logout", status_code=HTTP_204_NO_CONTENT, tags=["people"], responses=WRITE_PROBLEMS, security=SECURITY)
+@post(
+    "/auth/logout",
+    status_code=HTTP_204_NO_CONTENT,
+    tags=["people"],
+    responses=WRITE_PROBLEMS,
+    security=SECURITY,
+    response_headers=FORGET,
+)
 async def log_out(place: At, entry: Who) -> None:
     """End this session. Its access token counts no more from this moment on."""
     async with as_viewer(place.pool, entry) as (tx, viewer):
