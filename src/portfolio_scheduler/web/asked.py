@@ -48,15 +48,10 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
         expected = handler.opt.get("body_type", JSON)
         if kind != expected:
             raise HTTPException(status_code=415, detail=f"Send the body as {expected}.")
-        if expected == JSON:
-            _check_text(await request.body())
-
-
-def _check_text(body: bytes) -> None:
-    try:
-        body.decode()
-    except UnicodeDecodeError as e:
-        raise InvalidInput("The body is not UTF-8, as JSON is.") from e
+        try:
+            (await request.body()).decode()
+        except UnicodeDecodeError as e:
+            raise InvalidInput("The body is not UTF-8, as JSON is.") from e
 
 
 def _check_host(request: Request[Any, Any, Any]) -> None:

@@ -154,17 +154,25 @@ async def listening(
     app: App, host: str, port: int, pulse: Pulse | None, strictness: Strictness = STRICT
 ) -> AsyncIterator[str]:
     """Answer requests inside this block. Yields the address; port 0 takes any free one."""
-    host, port = _free(host, port)
+    async with opened_place(app, pulse, strictness) as place, serving(make_web(place), host, port) as address:
+        yield address
+
+
+@asynccontextmanager
+async def opened_place(app: App, pulse: Pulse | None, strictness: Strictness = STRICT) -> AsyncIterator[Place]:
+    """What the routes work with, its connections open."""
     pool = make_pool(app.api_conninfo, "api", max_size=CONNECTIONS, wait_seconds=PATIENCE_SECONDS, name="web")
     hearing = make_pool(app.api_conninfo, "api", max_size=1, wait_seconds=PATIENCE_SECONDS, name="live")
     async with opened(pool), opened(hearing):
         place = make_place(app, pool, pulse, strictness)
-        async with place.live.hearing(hearing), _serving(make_web(place), host, port) as address:
-            yield address
+        async with place.live.hearing(hearing):
+            yield place
 
 
 @asynccontextmanager
-async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
+async def serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
+    """Granian's server in this process and this event loop. Yields the address."""
+    host, port = _free(host, port)
     server = Server(web, address=host, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=True)
     task = asyncio.create_task(server.serve(), name="web")
     try:
