@@ -75,6 +75,8 @@ NOT_RUN = {
     "db/batches.py: ask": "one row of each account asked for, by the index of open batches",
     "db/live.py": "by primary key, or the accounts that one user sees",
     "db/pool.py: notices": "listens",
+    "db/accounts.py: ensure_user": "by the unique name",
+    "db/queue.py: enqueue_request": "adds one job",
     "db/people/": "rows of people, not of accounts: by primary key, by an index of their own, or of one person",
     "cli/users.py: _listed": "everybody, as is meant",
     "web/routes/admin.py": "an administrator's lists of everybody, page by page; no figures of accounts",

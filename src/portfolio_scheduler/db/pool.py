@@ -118,7 +118,6 @@ class CountedConnection(AsyncConnection[TupleRow]):
         super().__init__(*args, **kwargs)
         self.cursor_factory = CountedCursor
         self.server_cursor_factory = CountedServerCursor
-        self.prepared: dict[str, str] = {}  # long reads → the name that this session knows them by (`db/gated.py`)
 
 
 def make_pool(
@@ -142,10 +141,6 @@ def make_pool(
     }
     if role == "api":  # only there: procrastinate opens connections with these options and this one of its own
         options["autocommit"] = True
-        # A read of many joins takes PostgreSQL fifty times as long to plan as to run, so it is planned once for a
-        # connection, without looking at the parameters: all reads are by account, whichever it is.
-        options["options"] = f"{options['options']} -c plan_cache_mode=force_generic_plan"
-        options["prepare_threshold"] = 0
     return AsyncConnectionPool(
         conninfo,
         connection_class=CountedConnection,
@@ -202,13 +197,12 @@ async def _connection_of(pool: Pool) -> Tx:
 
 
 @asynccontextmanager
-async def pipelined(pool: Pool) -> AsyncIterator[CountedConnection]:
+async def pipelined(pool: Pool) -> AsyncIterator[Tx]:
     """Statements that travel together and are one implicit transaction of PostgreSQL's, for reads of the API.
 
     Results are there once the block has ended. Nothing that writes belongs here: it would commit.
     """
     connection = await _connection_of(pool)
-    assert isinstance(connection, CountedConnection)
     try:
         async with connection.pipeline():
             yield connection

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, LiteralString, TypeAlias
 
 import msgspec
 from litestar import Request, Response
@@ -19,8 +19,7 @@ from msgspec import Struct
 
 from portfolio_scheduler import __version__
 from portfolio_scheduler.clock import ist_date
-from portfolio_scheduler.db.gated import Gated
-from portfolio_scheduler.db.viewers import Entry, read_unless
+from portfolio_scheduler.db.viewers import Entry, read
 from portfolio_scheduler.domain.plain_json import encoded
 from portfolio_scheduler.errors import InvalidInput, NotFound
 from portfolio_scheduler.web import tables
@@ -72,7 +71,7 @@ class Question(Struct, frozen=True, kw_only=True):
     """What a route asks of the database, and how the answer is made of what comes back."""
 
     name: str  # of the route; a file is called so
-    query: Gated
+    query: LiteralString  # gated by `db/reads/versions.py`
     params: Mapping[str, Any]
     make: Callable[[str], Struct | bytes]  # the document → the answer, or its JSON
     record: type[Struct]  # of a row in a file
@@ -91,7 +90,7 @@ async def answered(
     held = _held(request.headers.get("if-none-match", ""), mine)
     kept = place.bodies.get(key)
     known = [*held, kept.version] if kept else held
-    viewer, rows = await read_unless(place.pool, entry, question.query, question.params, known)
+    viewer, rows = await read(place.pool, entry, question.query, {**question.params, "known": known})
     check_scope(viewer, READ)
     if not rows:
         raise NotFound(question.absent)

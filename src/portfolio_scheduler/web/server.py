@@ -121,7 +121,6 @@ def make_web(place: Place, routes: Sequence[HTTPRouteHandler | WebsocketRouteHan
             Exception: errors.unexpected,
         },
         openapi_config=document.CONFIG,
-        plugins=[document.StrictBodies()],
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
@@ -154,25 +153,17 @@ async def listening(
     app: App, host: str, port: int, pulse: Pulse | None, strictness: Strictness = STRICT
 ) -> AsyncIterator[str]:
     """Answer requests inside this block. Yields the address; port 0 takes any free one."""
-    async with opened_place(app, pulse, strictness) as place, serving(make_web(place), host, port) as address:
-        yield address
-
-
-@asynccontextmanager
-async def opened_place(app: App, pulse: Pulse | None, strictness: Strictness = STRICT) -> AsyncIterator[Place]:
-    """What the routes work with, its connections open."""
+    host, port = _free(host, port)
     pool = make_pool(app.api_conninfo, "api", max_size=CONNECTIONS, wait_seconds=PATIENCE_SECONDS, name="web")
     hearing = make_pool(app.api_conninfo, "api", max_size=1, wait_seconds=PATIENCE_SECONDS, name="live")
     async with opened(pool), opened(hearing):
         place = make_place(app, pool, pulse, strictness)
-        async with place.live.hearing(hearing):
-            yield place
+        async with place.live.hearing(hearing), _serving(make_web(place), host, port) as address:
+            yield address
 
 
 @asynccontextmanager
-async def serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
-    """Granian's server in this process and this event loop. Yields the address."""
-    host, port = _free(host, port)
+async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
     server = Server(web, address=host, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=True)
     task = asyncio.create_task(server.serve(), name="web")
     try:
