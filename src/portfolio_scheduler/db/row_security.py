@@ -21,7 +21,9 @@ SHARED_WITH_ME = (
 MY_ACCOUNTS = "ARRAY(SELECT a.id FROM broker_accounts a WHERE a.user_id = (SELECT app_user()))"
 SEEN_ACCOUNTS = "ARRAY(SELECT a.id FROM broker_accounts a)"  # which has a policy of its own
 
-AT_THE_DOOR = "(SELECT app_door()) = 'identity'"
+# Before a login all rows of people are reached; after it only one's own, but by an admin who changes somebody's login.
+AT_THE_DOOR = "(SELECT app_door() = 'identity' AND (app_user() IS NULL OR app_role() = 'admin'))"
+MY_LOGIN = f"(id = {ME} AND (SELECT app_door()) = 'identity')"
 CHECKING = "(SELECT app_door()) IN ('session', 'identity')"
 ADMIN = "(SELECT app_door()) = 'admin'"
 
@@ -52,7 +54,9 @@ POLICIES: dict[str, tuple[Policy, ...]] = {
     "users": (
         Policy("SELECT", sees=f"id = {ME} OR {CHECKING} OR {ADMIN}"),
         Policy("INSERT", writes=AT_THE_DOOR),
-        Policy("UPDATE", sees=f"{AT_THE_DOOR} OR {ADMIN}", writes=f"{AT_THE_DOOR} OR {ADMIN}"),
+        Policy(
+            "UPDATE", sees=f"{MY_LOGIN} OR {AT_THE_DOOR} OR {ADMIN}", writes=f"{MY_LOGIN} OR {AT_THE_DOOR} OR {ADMIN}"
+        ),
     ),
     "sessions": _own("user_id"),
     "api_tokens": _own("user_id"),
