@@ -46,6 +46,10 @@ REJECTED = "positive_data_acceptance"
 # Rules between fields, which a schema cannot say; the operation's description does, and 400 names the field.
 SAID_IN_WORDS = {
     "connect_account": "which brokers there are, and which secrets each login needs",
+    "register": "which names and passwords are too easily taken for another's or guessed",
+    "grant_view": "that it ends within the next year",
+    "set_schedules": "what a cron expression is, and which time zones there are",
+    "preview_schedules": "the same",
     "change_account": "which secrets each login needs, and that something must be changed",
 }
 
