@@ -8,8 +8,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+<<<<<<< HEAD
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+=======
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+>>>>>>> main
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ import msgspec
 import psycopg
 import pytest
 import structlog
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from portfolio_scheduler.app import open_keys
@@ -158,10 +162,19 @@ def template() -> Iterator[Database]:
                 admin.execute(f"ALTER SYSTEM SET {careless}")  # a copy takes 20 ms instead of 100
             admin.execute("SELECT pg_reload_conf()")
         worker, api = (roles.conninfo(owner, settings, role) for role in ("worker", "api"))
+        _hash_cheaply(superuser, (superuser, owner, worker, api))
         yield Database(
             name=embedded.DATABASE, superuser=superuser, owner=owner, worker=worker, api=api, settings=settings
         )
     shutil.rmtree(made, ignore_errors=True)
+
+
+def _hash_cheaply(superuser: str, conninfos: Sequence[str]) -> None:
+    """The same passwords, hashed once instead of 4096 times, which is half the time of a connection."""
+    with psycopg.connect(make_conninfo(superuser, options="-c scram_iterations=1"), autocommit=True) as connection:
+        for parts in map(conninfo_to_dict, conninfos):
+            statement = SQL("ALTER ROLE {} PASSWORD {}")
+            connection.execute(statement.format(Identifier(str(parts["user"])), str(parts["password"])))
 
 
 @pytest.fixture(scope="session")

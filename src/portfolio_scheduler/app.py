@@ -11,8 +11,8 @@ from portfolio_scheduler.brokers.broker import Broker
 from portfolio_scheduler.clock import Clock, SystemClock
 from portfolio_scheduler.db import installs, market_days, roles
 from portfolio_scheduler.db.pool import WAIT_SECONDS, Pool, make_pool, opened, transaction
-from portfolio_scheduler.db.revisions import is_current
-from portfolio_scheduler.db.server import check, database
+from portfolio_scheduler.db.revisions import has_our_tables
+from portfolio_scheduler.db.server import check_connected, connected, database
 from portfolio_scheduler.errors import SetupProblem
 from portfolio_scheduler.market.calendar import Calendar, make_calendar
 from portfolio_scheduler.sealing import Sealer
@@ -70,6 +70,24 @@ def open_keys(settings: Settings, install_id: UUID, clock: Clock, *, opens: bool
     return sealer, Vault.without_keys(install_id, sealer)
 
 
+def _ready(owner: str, settings: Settings) -> tuple[str, str]:
+    """The database is as we need it. How the worker and the API reach it."""
+    with connected(owner) as connection:
+        if settings.database_url:
+            check_connected(connection)
+        if not has_our_tables(connection):
+            if settings.database_url:
+                raise SetupProblem("The database is not up to date; run `portfolio-scheduler migrate`.")
+            from portfolio_scheduler.db.migrate import migrate  # noqa: PLC0415 - Alembic costs half a second
+
+            connection.rollback()  # what we have looked at is about to change
+            migrate(owner, settings)
+        return (
+            roles.conninfo_over(connection, owner, settings, "worker"),
+            roles.conninfo_over(connection, owner, settings, "api"),
+        )
+
+
 @asynccontextmanager
 async def running(
     settings: Settings, clock: Clock | None = None, *, opens: bool = True, wait_seconds: float = WAIT_SECONDS
@@ -80,15 +98,7 @@ async def running(
     """
     clock = clock or SystemClock()
     with database(settings) as owner:
-        if settings.database_url:
-            check(owner)
-            if not is_current(owner):
-                raise SetupProblem("The database is not up to date; run `portfolio-scheduler migrate`.")
-        elif not is_current(owner):
-            from portfolio_scheduler.db.migrate import migrate  # noqa: PLC0415 - Alembic costs half a second
-
-            migrate(owner, settings)
-        conninfo = roles.conninfo(owner, settings, "worker")
+        conninfo, api_conninfo = _ready(owner, settings)
         async with opened(make_pool(conninfo, "worker", wait_seconds=wait_seconds)) as pool:
             async with transaction(pool) as tx:
                 overrides = await market_days.listed(tx)
@@ -98,7 +108,7 @@ async def running(
                 settings=settings,
                 pool=pool,
                 conninfo=conninfo,
-                api_conninfo=roles.conninfo(owner, settings, "api"),
+                api_conninfo=api_conninfo,
                 clock=clock,
                 calendar=make_calendar(overrides),
                 sealer=sealer,

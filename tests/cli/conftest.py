@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,17 +12,19 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+import typer.main
 from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from portfolio_scheduler.cli import running
-from portfolio_scheduler.cli.main import app as commands
+from portfolio_scheduler.cli.main import app
 from portfolio_scheduler.clock import StoppedClock, ist
 from portfolio_scheduler.errors import PortfolioSchedulerError
 from portfolio_scheduler.simulator.server import Simulator, SimulatorOptions
 from portfolio_scheduler.simulator.server import running as simulator_running
 from tests.conftest import Database
 
+COMMANDS = typer.main.get_command(app)  # made once: that takes as long as a command itself
 DAY = date(2026, 4, 20)
 NEXT_DAY = date(2026, 4, 21)
 
@@ -56,13 +59,19 @@ class Terminal:
 
     def __call__(self, *args: str, typed: str | None = None) -> Answer:
         """Run a command as the outermost door does: an error of ours is its sentence and its exit code."""
-        result = CliRunner().invoke(commands, list(args), input=typed, env={"COLUMNS": "240"})
-        error = result.exception
-        if isinstance(error, PortfolioSchedulerError):
-            return Answer(error.exit_code, result.stdout, result.stderr + error.message)
-        if error is not None and not isinstance(error, SystemExit):
-            raise error
-        return Answer(result.exit_code, result.stdout, result.stderr)
+        runner, code, told = CliRunner(), 0, ""
+        with runner.isolation(input=typed, env={"COLUMNS": "240"}) as (out, err, _):
+            try:
+                COMMANDS.main(args=list(args), prog_name=runner.get_default_prog_name(COMMANDS))
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            except PortfolioSchedulerError as error:
+                code, told = error.exit_code, error.message
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            said = [stream.getvalue().decode().replace("\r\n", "\n") for stream in (out, err)]
+        return Answer(code, said[0], said[1] + told)
 
     def secrets(self, number: int = 1) -> str:
         login = self.sim.accounts[number - 1]

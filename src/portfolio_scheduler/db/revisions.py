@@ -1,9 +1,10 @@
 """Which migrations this release has, told without Alembic, which costs half a second to import."""
 
 import re
+from functools import cache
 from pathlib import Path
 
-from portfolio_scheduler.db.server import check_version, connected
+from portfolio_scheduler.db.server import Connection, check_version, connected
 from portfolio_scheduler.errors import SetupProblem
 
 VERSIONS = Path(__file__).parent / "migrations" / "versions"
@@ -13,11 +14,16 @@ _LINE = re.compile(r'^(revision|down_revision) = (?:"([^"]+)"|None)$', re.MULTIL
 def is_current(conninfo: str) -> bool:
     """Whether the database has exactly this release's tables. Whoever may connect may ask."""
     with connected(conninfo) as connection:
-        check_version(connection)
-        row = connection.execute("SELECT to_regclass('public.alembic_version')").fetchone()
-        if row is None or row[0] is None:
-            return False
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return has_our_tables(connection)
+
+
+def has_our_tables(connection: Connection) -> bool:
+    """The same of the database one is connected to."""
+    check_version(connection)
+    row = connection.execute("SELECT to_regclass('public.alembic_version')").fetchone()
+    if row is None or row[0] is None:
+        return False
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     ours = shipped()
     if row is not None and row[0] not in ours:
         raise SetupProblem(
@@ -27,6 +33,7 @@ def is_current(conninfo: str) -> bool:
     return row is not None and row[0] == ours[-1]
 
 
+@cache
 def shipped() -> list[str]:
     """The revisions of this release, oldest first: one line without branches."""
     after: dict[str | None, str] = {}

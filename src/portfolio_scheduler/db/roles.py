@@ -58,7 +58,12 @@ class Relation(msgspec.Struct, frozen=True):
 def conninfo(owner_conninfo: str, settings: Settings, role: Role) -> str:
     """The connection string of a role. Asks the database for its name and the key folder for its password."""
     with connected(owner_conninfo) as connection:
-        section, prefix = install(connection)
+        return conninfo_over(connection, owner_conninfo, settings, role)
+
+
+def conninfo_over(connection: Connection, owner_conninfo: str, settings: Settings, role: Role) -> str:
+    """The same over a connection of the owner's that is open already."""
+    section, prefix = install(connection)
     name = f"{prefix}_{role}"
     password = passwords.known(settings, section, name)
     if password is None:

@@ -69,9 +69,14 @@ def connected(conninfo: str, **options: Any) -> Iterator[Connection]:
 def check(conninfo: str) -> None:
     """Refuse a server that is too old, that may lose what it confirmed, or on which we cannot set up."""
     with connected(conninfo) as connection:
-        check_version(connection)
-        _check_durability(connection)
-        check_rights(connection)
+        check_connected(connection)
+
+
+def check_connected(connection: Connection) -> None:
+    """The same of the server one is connected to."""
+    check_version(connection)
+    _check_durability(connection)
+    check_rights(connection)
 
 
 def check_version(connection: Connection) -> None:
