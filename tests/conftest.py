@@ -8,12 +8,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-<<<<<<< HEAD
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-=======
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
->>>>>>> main
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
