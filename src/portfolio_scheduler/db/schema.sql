@@ -130,7 +130,7 @@ ALTER FUNCTION public.app_door() OWNER TO portfolio_scheduler;
 -- Name: FUNCTION app_door(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
+COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another, room while what waits is counted; else empty';
 
 
 --
@@ -4792,7 +4792,7 @@ CREATE POLICY api_select ON public.account_heads FOR SELECT TO portfolio_schedul
 -- Name: account_requests api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.account_requests FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_select ON public.account_requests FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'room'::text)));
 
 
 --

@@ -204,7 +204,7 @@ CREATE FUNCTION app_door() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE SET se
     SELECT CASE WHEN current_setting('app.door', true) <> 'admin' OR public.app_role() = 'admin'
         THEN coalesce(current_setting('app.door', true), '') ELSE '' END
 $$;
-COMMENT ON FUNCTION app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
+COMMENT ON FUNCTION app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another, room while what waits is counted; else empty';
 
 CREATE TYPE viewer AS (
     user_id uuid, name text, role text, session_id uuid, token_id uuid, authenticated_at timestamptz,
