@@ -18,9 +18,13 @@ SEEN_USERS = "(SELECT app_owners())"
 MY_ACCOUNTS = "ARRAY(SELECT a.id FROM broker_accounts a WHERE a.user_id = (SELECT app_user()))"
 SEEN_ACCOUNTS = "(SELECT app_accounts())"
 
-AT_THE_DOOR = "(SELECT app_door()) = 'identity'"
+# Before a login all rows of people are reached; after it only one's own, but by an admin who changes somebody's login.
+AT_THE_DOOR = "(SELECT app_door() = 'identity' AND (app_user() IS NULL OR app_role() = 'admin'))"
+MY_LOGIN = f"(id = {ME} AND (SELECT app_door()) = 'identity')"
 CHECKING = "(SELECT app_door()) IN ('session', 'identity')"
 ADMIN = "(SELECT app_door()) = 'admin'"
+# Whoever asks something of an account is told if there is room, which the requests of all say.
+COUNTING = "(SELECT app_door()) = 'room'"
 
 
 class Policy:
@@ -49,7 +53,9 @@ POLICIES: dict[str, tuple[Policy, ...]] = {
     "users": (
         Policy("SELECT", sees=f"id = {ME} OR {CHECKING} OR {ADMIN}"),
         Policy("INSERT", writes=AT_THE_DOOR),
-        Policy("UPDATE", sees=f"{AT_THE_DOOR} OR {ADMIN}", writes=f"{AT_THE_DOOR} OR {ADMIN}"),
+        Policy(
+            "UPDATE", sees=f"{MY_LOGIN} OR {AT_THE_DOOR} OR {ADMIN}", writes=f"{MY_LOGIN} OR {AT_THE_DOOR} OR {ADMIN}"
+        ),
     ),
     "sessions": _own("user_id"),
     "api_tokens": _own("user_id"),
@@ -68,7 +74,9 @@ POLICIES: dict[str, tuple[Policy, ...]] = {
         Policy("INSERT", writes="true"),  # what happened may always be said; it is never changed
     ),
     "account_requests": (
-        Policy("SELECT", sees=f"user_id = {ME} OR {ADMIN}"),
+        Policy(
+            "SELECT", sees=f"user_id = {ME} OR {COUNTING}"
+        ),  # nobody lists them; whoever asks is told if there is room
         Policy("INSERT", writes=f"user_id = {ME}"),
         Policy("UPDATE", sees=f"user_id = {ME}", writes=f"user_id = {ME}"),
     ),

@@ -172,7 +172,8 @@ CREATE FUNCTION public.app_door() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path TO ''
     AS $$
-    SELECT coalesce(current_setting('app.door', true), '')
+    SELECT CASE WHEN current_setting('app.door', true) <> 'admin' OR public.app_role() = 'admin'
+        THEN coalesce(current_setting('app.door', true), '') ELSE '' END
 $$;
 
 
@@ -182,7 +183,7 @@ ALTER FUNCTION public.app_door() OWNER TO portfolio_scheduler;
 -- Name: FUNCTION app_door(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
+COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another, room while what waits is counted; else empty';
 
 
 --
@@ -234,6 +235,27 @@ COMMENT ON FUNCTION public.app_owners() IS 'whose accounts this transaction of t
 
 
 --
+-- Name: app_role(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_role() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT coalesce(current_setting('app.role', true), '')
+$$;
+
+
+ALTER FUNCTION public.app_role() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_role(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_role() IS 'what the login of this transaction may: an admin''s own session only is admin';
+
+
+--
 -- Name: app_user(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -241,7 +263,8 @@ CREATE FUNCTION public.app_user() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path TO ''
     AS $$
-    SELECT nullif(current_setting('app.user_id', true), '')::uuid
+    SELECT CASE WHEN coalesce(current_setting('app.door', true), '') <> 'subject' OR public.app_role() = 'admin'
+        THEN nullif(current_setting('app.user_id', true), '')::uuid END
 $$;
 
 
@@ -290,7 +313,8 @@ CREATE FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) 
     AS $$
 BEGIN
     PERFORM set_config('app.door', '', true), set_config('app.now', at::text, true),
-        set_config('app.user_id', coalesce((who).user_id::text, ''), true);
+        set_config('app.user_id', coalesce((who).user_id::text, ''), true),
+        set_config('app.role', CASE WHEN (who).session_id IS NULL THEN '' ELSE coalesce((who).role, '') END, true);
 END
 $$;
 
@@ -4703,42 +4727,42 @@ CREATE POLICY api_all ON public.attempts TO portfolio_scheduler_api USING (true)
 -- Name: invitations api_all; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_all ON public.invitations TO portfolio_scheduler_api USING (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_all ON public.invitations TO portfolio_scheduler_api USING ((( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK ((( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
 -- Name: api_tokens api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.api_tokens FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.api_tokens FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: idempotency_keys api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.idempotency_keys FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.idempotency_keys FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: recovery_codes api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.recovery_codes FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.recovery_codes FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: sessions api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.sessions FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.sessions FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: socket_tickets api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.socket_tickets FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.socket_tickets FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -4768,7 +4792,7 @@ CREATE POLICY api_insert ON public.account_requests FOR INSERT TO portfolio_sche
 -- Name: api_tokens api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.api_tokens FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.api_tokens FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -4782,28 +4806,28 @@ CREATE POLICY api_insert ON public.broker_accounts FOR INSERT TO portfolio_sched
 -- Name: idempotency_keys api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.idempotency_keys FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.idempotency_keys FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: recovery_codes api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.recovery_codes FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.recovery_codes FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: sessions api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.sessions FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.sessions FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: socket_tickets api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.socket_tickets FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.socket_tickets FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -4819,7 +4843,7 @@ CREATE POLICY api_insert ON public.sync_batches FOR INSERT TO portfolio_schedule
 -- Name: users api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.users FOR INSERT TO portfolio_scheduler_api WITH CHECK ((( SELECT public.app_door() AS app_door) = 'identity'::text));
+CREATE POLICY api_insert ON public.users FOR INSERT TO portfolio_scheduler_api WITH CHECK (( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))));
 
 
 --
@@ -4847,7 +4871,7 @@ CREATE POLICY api_select ON public.account_heads FOR SELECT TO portfolio_schedul
 -- Name: account_requests api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.account_requests FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_select ON public.account_requests FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'room'::text)));
 
 
 --
@@ -4889,7 +4913,7 @@ CREATE POLICY api_select ON public.holding_changes FOR SELECT TO portfolio_sched
 -- Name: idempotency_keys api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.idempotency_keys FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_select ON public.idempotency_keys FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -4973,7 +4997,7 @@ CREATE POLICY api_select ON public.real_positions FOR SELECT TO portfolio_schedu
 -- Name: recovery_codes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.recovery_codes FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_select ON public.recovery_codes FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -4994,7 +5018,7 @@ CREATE POLICY api_select ON public.sessions FOR SELECT TO portfolio_scheduler_ap
 -- Name: socket_tickets api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.socket_tickets FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_select ON public.socket_tickets FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -5035,7 +5059,7 @@ CREATE POLICY api_update ON public.account_requests FOR UPDATE TO portfolio_sche
 -- Name: api_tokens api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.api_tokens FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.api_tokens FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -5049,28 +5073,28 @@ CREATE POLICY api_update ON public.broker_accounts FOR UPDATE TO portfolio_sched
 -- Name: idempotency_keys api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.idempotency_keys FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.idempotency_keys FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: recovery_codes api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.recovery_codes FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.recovery_codes FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: sessions api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.sessions FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.sessions FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: socket_tickets api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.socket_tickets FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.socket_tickets FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -5088,7 +5112,7 @@ CREATE POLICY api_update ON public.sync_batches FOR UPDATE TO portfolio_schedule
 -- Name: users api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.users FOR UPDATE TO portfolio_scheduler_api USING (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_update ON public.users FOR UPDATE TO portfolio_scheduler_api USING ((((id = ( SELECT public.app_user() AS app_user)) AND (( SELECT public.app_door() AS app_door) = 'identity'::text)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK ((((id = ( SELECT public.app_user() AS app_user)) AND (( SELECT public.app_door() AS app_door) = 'identity'::text)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
@@ -5503,6 +5527,15 @@ GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_worker;
 REVOKE ALL ON FUNCTION public.app_owners() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.app_owners() TO portfolio_scheduler_api;
 GRANT ALL ON FUNCTION public.app_owners() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_role(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_role() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_worker;
 
 
 --

@@ -18,7 +18,7 @@ from portfolio_scheduler.db.gated import Gated
 from portfolio_scheduler.db.pool import CountedConnection, Pool, Tx, pipelined, transaction
 from portfolio_scheduler.errors import LoginRequired, NotFound
 
-Door = Literal["identity", "admin"]
+Door = Literal["identity", "admin", "room"]
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -161,7 +161,7 @@ async def at_the_door(pool: Pool, now: datetime) -> AsyncIterator[Tx]:
 
 
 async def open_door(tx: Tx, door: Door) -> None:
-    """Let an admin's lists, or what changes a login, reach other people's rows in this transaction."""
+    """Let an admin's lists, what changes a login, or the count of what waits reach other people's rows from here on."""
     await tx.execute("SELECT set_config('app.door', %s, true)", (door,))
 
 

@@ -121,6 +121,7 @@ def make_web(place: Place, routes: Sequence[HTTPRouteHandler | WebsocketRouteHan
             Exception: errors.unexpected,
         },
         openapi_config=document.CONFIG,
+        plugins=[document.StrictBodies()],
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
