@@ -155,7 +155,7 @@ async def measure(scale: Scale) -> list[Figure]:
 
 
 async def _reads(app: App, server: Crew, asking: Asking, ground: Ground, scale: Scale) -> list[Figure]:
-    (port,), seconds = server.tell("port"), scale.of(5, 1) * (0.3 if scale.quick else 1)
+    (port,), seconds = server.tell("port"), 0.05 if scale.quick else 5
     cpu = Cpu(server, app.settings, f"{ground.accounts:,} accounts, {ground.orders:,} orders; {SHARED}")
     figures: list[Figure] = []
     for name, path in READS.items():
@@ -214,7 +214,8 @@ def _pgbench(app: App, name: str, ground: Ground, connections: int, seconds: flo
         path = Path(folder) / "read.sql"
         path.write_text(script)
         command = [str(embedded.binary("pgbench")), "-n", "-M", "prepared", "-c", str(connections), "-j", "1"]
-        command += ["-T", str(max(int(seconds), 1)), "-f", str(path), str(parts["dbname"])]
+        command += ["-T", str(int(seconds))] if seconds >= 1 else ["-t", "5"]
+        command += ["-f", str(path), str(parts["dbname"])]
         return _rate(command, parts)
 
 
