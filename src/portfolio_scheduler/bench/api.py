@@ -33,6 +33,7 @@ from portfolio_scheduler.db import embedded
 from portfolio_scheduler.db.gated import Gated
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.db.reads import api_history, api_portfolio
+from portfolio_scheduler.db.viewers import ANSWER
 from portfolio_scheduler.identity.signing import Keyring
 from portfolio_scheduler.identity.tokens import Signer
 from portfolio_scheduler.settings import Settings
@@ -195,26 +196,34 @@ def _figures(name: str, connections: int, run: Run, aim: Aim | None, note: str) 
 
 
 def _pgbench(app: App, name: str, ground: Ground, connections: int, seconds: float) -> float:
-    """Transactions a second of the same two statements in one round trip, with nobody but pgbench in between."""
+    """Transactions a second of the same statement, with nobody but pgbench in between."""
     query, params = SELECTS[name]
-    number = ":n"
-    session = SESSION.replace("{number}", number)
-    literal = {"account": ACCOUNT.replace("{number}", number)} | {
-        key: _literal(value) for key, value in params.items() if key != "account" or value is None
-    }
-    if "account" in params:
-        literal["account"] = _literal(params["account"])
-    body = re.sub(r"%\((\w+)\)s", lambda found: literal[found[1]], query.document).replace("%%", "%")
+    account = ACCOUNT.replace("{number}", ":n")
+    given = {key: _literal(value) for key, value in ({"account": None} | params).items()}
+    if query.scope == "account":
+        given["account"] = f"{account}::text"
+    values = (
+        SESSION.replace("{number}", ":n"),
+        "NULL",
+        f"'{ground.now.isoformat()}'",
+        "NULL",
+        f"'{query.scope}'",
+        account,
+        "'{}'",
+        f"'{query.statement.name}'",
+        f"ARRAY[{', '.join(given[key] for key in query.names)}]::text[]",
+    )
+    asked = re.sub(r"\$(\d)", lambda found: values[int(found[1]) - 1], ANSWER.text)
     script = (
-        f"\\set n random(1, {ground.accounts})\n\\startpipeline\n"
-        f"SELECT * FROM enter_session({session}, '{ground.now.isoformat()}');\n{_one_line(body)};\n\\endpipeline\n"
+        f"\\set n random(1, {ground.accounts})\n\\if :ready = 0\n"
+        f"PREPARE {query.statement.name} AS {_one_line(query.statement.text)};\n\\set ready 1\n\\endif\n{asked};\n"
     )
     parts = conninfo_to_dict(app.api_conninfo)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "read.sql"
         path.write_text(script)
         command = [str(embedded.binary("pgbench")), "-n", "-M", "prepared", "-c", str(connections), "-j", "1"]
-        command += ["-T", str(int(seconds))] if seconds >= 1 else ["-t", "5"]
+        command += ["-D", "ready=0", *(["-T", str(int(seconds))] if seconds >= 1 else ["-t", "5"])]
         command += ["-f", str(path), str(parts["dbname"])]
         return _rate(command, parts)
 
@@ -229,10 +238,6 @@ def _literal(value: object) -> str:
     match value:
         case None:
             return "NULL"
-        case list():
-            return "'{}'"
-        case int():
-            return str(value)
         case _:
             return f"'{value}'"
 
@@ -240,7 +245,7 @@ def _literal(value: object) -> str:
 def _rate(command: Sequence[str], parts: Mapping[str, object]) -> float:
     names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password"}
     env = {variable: str(parts[name]) for variable, name in names.items() if name in parts}
-    env["PGOPTIONS"] = "-c timezone=UTC -c jit=off"
+    env["PGOPTIONS"] = "-c timezone=UTC -c jit=off -c plan_cache_mode=force_generic_plan"  # as the API's connections
     done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
     found = re.search(r"tps = ([0-9.]+)", done.stdout)
     if done.returncode or found is None:

@@ -1,45 +1,48 @@
-"""Reads whose answer may be known already: a short question for the version, and a long one that only then runs.
+"""Reads whose answer may be known already: which version they have now, and the answer itself only where it is another.
 
-Both travel together. PostgreSQL sets up all of a statement before it runs any of it, and of one with dozens of joins
-that costs more than a short answer; so the long one is prepared by the connection, and a function of the migration
-`reads` runs it by name where it is wanted.
+The database finds both in one statement (`answer_to` of the migration `reads`). PostgreSQL sets up all of a statement
+before it runs any of it, and of one with dozens of joins that costs more than a short answer; so that one is prepared
+by the connection, and run by its name where it is wanted.
 """
 
 import hashlib
-import itertools
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString
 
-from psycopg.sql import SQL, Composed, Identifier
+from portfolio_scheduler.db.round_trip import Prepared
+
+Scope = Literal["account", "seen", "own"]
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
-_numbers = itertools.count(1)
 
 
 class Gated:
-    """A document (one text) and what says its version."""
+    """A document (one text) about one account, about all that the viewer sees, or about their own that are open."""
 
-    def __init__(self, ask: LiteralString, document: LiteralString) -> None:
-        self.ask = ask
-        self.document = document
-        self._names = list(dict.fromkeys(_PARAMETER.findall(document)))
-        numbered = _PARAMETER.sub(lambda found: f"${self._names.index(found[1]) + 1}", document)
-        self._statement: LiteralString = numbered.replace("%%", "%")
-        self.key = hashlib.blake2b(numbered.encode(), digest_size=8).hexdigest()
+    def __init__(self, scope: Scope, document: LiteralString) -> None:
+        self.scope = scope
+        self.names = list(dict.fromkeys(_PARAMETER.findall(document)))
+        numbered = _PARAMETER.sub(lambda found: f"${self.names.index(found[1]) + 1}", document).replace("%%", "%")
+        digest = hashlib.blake2b(numbered.encode(), digest_size=8).hexdigest()
+        self.statement = Prepared(f"read_{digest}", numbered)
 
-    def new_name(self) -> str:
-        """For the statement in one connection; another each time, for one that failed may or may not be there."""
-        return f"read_{self.key}_{next(_numbers)}"
+    def given(self, params: Mapping[str, Any]) -> bytes:
+        """The parameters of the document, as an array of texts."""
+        return array([_text(params[name]) for name in self.names])
 
-    def prepare(self, name: str) -> Composed:
-        return SQL("PREPARE {} AS ").format(Identifier(name)) + SQL(self._statement)
 
-    def params(self, given: Mapping[str, Any], name: str, known: list[str]) -> dict[str, Any]:
-        """The parameters of `ask`."""
-        texts = [_text(given[each]) for each in self._names]
-        return {**given, "known": known, "question": name, "given": texts}
+def array(texts: list[str | None]) -> bytes:
+    """As PostgreSQL reads one."""
+    return f"{{{','.join(map(_element, texts))}}}".encode()
+
+
+def _element(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    assert "\x00" not in text, "PostgreSQL's text holds no NUL; refuse it before"
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _text(value: Any) -> str | None:

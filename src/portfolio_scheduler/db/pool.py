@@ -75,7 +75,8 @@ def counted_statements() -> Iterator[Statements]:
         _counted.reset(token)
 
 
-def _count(text: Any, times: int = 1) -> None:
+def count(text: Any, times: int = 1) -> None:
+    """Tell `counted_statements()` of a statement that goes another way than through a cursor of ours."""
     statements = _counted.get()
     if statements is not None:
         statements.texts.extend([text if isinstance(text, str) else repr(text)] * times)
@@ -85,21 +86,21 @@ class CountedCursor(AsyncCursor[Any]):
     """A cursor that tells `counted_statements()` what it runs."""
 
     async def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        _count(query)
+        count(query)
         return await super().execute(query, *args, **kwargs)
 
     async def executemany(self, query: Any, params_seq: Any, **kwargs: Any) -> None:
         """psycopg sends the statement once for each row, so that is how often it counts."""
         rows: Sequence[Any] = list(params_seq)
-        _count(query, len(rows))
+        count(query, len(rows))
         await super().executemany(query, rows, **kwargs)
 
     def stream(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        _count(query)
+        count(query)
         return super().stream(query, *args, **kwargs)
 
     def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Any:
-        _count(statement)
+        count(statement)
         return super().copy(statement, *args, **kwargs)
 
 
@@ -107,7 +108,7 @@ class CountedServerCursor(AsyncServerCursor[Any]):
     """The same for cursors with a name."""
 
     async def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        _count(query)
+        count(query)
         return await super().execute(query, *args, **kwargs)
 
 
@@ -118,9 +119,8 @@ class CountedConnection(AsyncConnection[TupleRow]):
         super().__init__(*args, **kwargs)
         self.cursor_factory = CountedCursor
         self.server_cursor_factory = CountedServerCursor
-        # Long reads → the name that this session knows them by (`db/gated.py`). psycopg has the session forget all that
-        # is prepared whenever something is rolled back, so they are forgotten here too (`transaction`, `savepoint`).
-        self.prepared: dict[str, str] = {}
+        # The names of what this session has prepared (`db/round_trip.py`).
+        self.prepared: set[str] = set()
 
 
 def make_pool(
@@ -147,7 +147,9 @@ def make_pool(
         # A read of many joins takes PostgreSQL fifty times as long to plan as to run, so it is planned once for a
         # connection, without looking at the parameters: all reads are by account, whichever it is.
         options["options"] = f"{options['options']} -c plan_cache_mode=force_generic_plan"
-        options["prepare_threshold"] = 0
+        # What is prepared is ours (`db/round_trip.py`): psycopg, which would prepare what is asked often, has the
+        # session forget everything whenever something is rolled back, as with each refused write.
+        options["prepare_threshold"] = None
     return AsyncConnectionPool(
         conninfo,
         connection_class=CountedConnection,
@@ -206,17 +208,23 @@ async def _connection_of(pool: Pool) -> CountedConnection:
 
 
 @asynccontextmanager
+async def lent(pool: Pool) -> AsyncIterator[CountedConnection]:
+    """A connection, in whatever way it is used."""
+    connection = await _connection_of(pool)
+    try:
+        yield connection
+    finally:
+        await pool.putconn(connection)
+
+
+@asynccontextmanager
 async def pipelined(pool: Pool) -> AsyncIterator[CountedConnection]:
     """Statements that travel together and are one implicit transaction of PostgreSQL's, for reads of the API.
 
     Results are there once the block has ended. Nothing that writes belongs here: it would commit.
     """
-    connection = await _connection_of(pool)
-    try:
-        async with connection.pipeline():
-            yield connection
-    finally:
-        await pool.putconn(connection)
+    async with lent(pool) as connection, connection.pipeline():
+        yield connection
 
 
 async def notices(pool: Pool, channel: str) -> AsyncIterator[str | None]:
@@ -239,11 +247,10 @@ async def transaction(pool: Pool) -> AsyncIterator[Tx]:
     """The only commit: everything inside happens together or not at all."""
     connection = await _connection_of(pool)
     try:
-        _count("BEGIN")
-        with _nothing_prepared_after_an_error(connection):
-            async with connection.transaction():
-                yield connection
-        _count("COMMIT")
+        count("BEGIN")
+        async with connection.transaction():
+            yield connection
+        count("COMMIT")
     except psycopg.errors.DiskFull as error:
         raise StorageFull from error
     finally:
@@ -253,21 +260,10 @@ async def transaction(pool: Pool) -> AsyncIterator[Tx]:
 @asynccontextmanager
 async def savepoint(tx: Tx) -> AsyncIterator[None]:
     """A part of a transaction that may fail alone, such as enqueueing a job that is already queued."""
-    _count("SAVEPOINT")
-    with _nothing_prepared_after_an_error(tx):
-        async with tx.transaction():
-            yield
-    _count("RELEASE")
-
-
-@contextmanager
-def _nothing_prepared_after_an_error(tx: Tx) -> Iterator[None]:
-    try:
+    count("SAVEPOINT")
+    async with tx.transaction():
         yield
-    except BaseException:
-        if isinstance(tx, CountedConnection):
-            tx.prepared.clear()
-        raise
+    count("RELEASE")
 
 
 def is_worth_retrying(error: psycopg.Error) -> bool:

@@ -112,33 +112,65 @@ CREATE TYPE public.viewer AS (
 ALTER TYPE public.viewer OWNER TO portfolio_scheduler;
 
 --
--- Name: answer_unless(text[], text, text, text[]); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+-- Name: answer_to(uuid, bytea, timestamp with time zone, uuid, text, uuid, text[], text, text[]); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE FUNCTION public.answer_unless(known text[], version text, question text, given text[]) RETURNS text
+CREATE FUNCTION public.answer_to(session uuid, token bytea, at timestamp with time zone, subject uuid, scope text, account uuid, known text[], question text, given text[], OUT who public.viewer, OUT version text, OUT document text) RETURNS record
     LANGUAGE plpgsql
-    AS $$  -- with a search path of its own the statement would be planned anew each time
+    AS $$
 DECLARE
-    answer text;
+    said text;
+    found text;
 BEGIN
-    IF version = ANY (known) THEN
-        RETURN NULL;
+    IF session IS NULL THEN
+        who := public.enter_token(token, at);
+    ELSE
+        who := public.enter_session(session, at);
     END IF;
-    EXECUTE pg_catalog.format('EXECUTE %I (%s)', question,
-        (SELECT pg_catalog.string_agg(pg_catalog.quote_nullable(g.value), ', ' ORDER BY g.n)
-            FROM pg_catalog.unnest(given) WITH ORDINALITY g (value, n))) INTO answer;
-    RETURN answer;
+    IF (who).user_id IS NULL THEN
+        RETURN;
+    END IF;
+    IF subject IS NOT NULL THEN
+        said := set_config('app.user_id', subject::text, true) || set_config('app.door', 'subject', true);
+    END IF;
+    IF scope = 'account' THEN
+        said := set_config('app.accounts', '{' || account::text || '}', true);
+        SELECT concat_ws('.', a.id, a.state, a.segments, a.label, h.seq, h.fence, b.status, p.writes) INTO found FROM public.broker_accounts a
+        CROSS JOIN (SELECT sum(writes) AS writes FROM public.price_writes) p
+        LEFT JOIN public.account_heads h ON h.account_id = a.id
+        LEFT JOIN LATERAL (SELECT status FROM public.sync_batches WHERE account_id = a.id
+            ORDER BY fence DESC, id DESC LIMIT 1) b ON true WHERE a.id = account;
+        IF found IS NULL THEN
+            said := set_config('app.accounts', '{}', true);
+            RETURN;
+        END IF;
+    ELSE
+        said := set_config('app.accounts', public.app_accounts()::text, true);
+        SELECT coalesce(string_agg(concat_ws('.', a.id, a.state, a.segments, a.label, h.seq, h.fence, b.status, p.writes), '|' ORDER BY a.id), '') INTO found FROM public.broker_accounts a
+        CROSS JOIN (SELECT sum(writes) AS writes FROM public.price_writes) p
+        LEFT JOIN public.account_heads h ON h.account_id = a.id
+        LEFT JOIN LATERAL (SELECT status FROM public.sync_batches WHERE account_id = a.id
+            ORDER BY fence DESC, id DESC LIMIT 1) b ON true
+        WHERE scope = 'seen' OR (a.user_id = public.app_user() AND a.state <> 'closed');
+    END IF;
+    version := md5(found);
+    IF version = ANY (known) THEN
+        RETURN;
+    END IF;
+    EXECUTE 'EXECUTE ' || quote_ident(question) || coalesce((
+        SELECT '(' || string_agg(quote_nullable(g.value), ', ' ORDER BY g.n) || ')'
+        FROM unnest(given) WITH ORDINALITY g (value, n)), '') INTO document;
 END
 $$;
 
 
-ALTER FUNCTION public.answer_unless(known text[], version text, question text, given text[]) OWNER TO portfolio_scheduler;
+ALTER FUNCTION public.answer_to(session uuid, token bytea, at timestamp with time zone, subject uuid, scope text, account uuid, known text[], question text, given text[], OUT who public.viewer, OUT version text, OUT document text) OWNER TO portfolio_scheduler;
 
 --
--- Name: FUNCTION answer_unless(known text[], version text, question text, given text[]); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+-- Name: FUNCTION answer_to(session uuid, token bytea, at timestamp with time zone, subject uuid, scope text, account uuid, known text[], question text, given text[], OUT who public.viewer, OUT version text, OUT document text); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) IS 'the answer of a prepared statement, run only when the version is none of those that are known';
+COMMENT ON FUNCTION public.answer_to(session uuid, token bytea, at timestamp with time zone, subject uuid, scope text, account uuid, known text[], question text, given text[], OUT who public.viewer, OUT version text, OUT document text) IS 'who asks, the version of what they ask for, and the answer of a prepared statement unless that version is known';
 
 
 --
@@ -147,10 +179,15 @@ COMMENT ON FUNCTION public.answer_unless(known text[], version text, question te
 
 CREATE FUNCTION public.app_accounts() RETURNS uuid[]
     LANGUAGE plpgsql STABLE PARALLEL SAFE
-    SET search_path TO ''
     AS $$
+DECLARE
+    said text := current_setting('app.accounts', true);
 BEGIN
-    RETURN ARRAY(SELECT a.id FROM public.broker_accounts a WHERE a.user_id = ANY ((SELECT public.app_owners())::uuid[]));
+    IF said <> '' THEN
+        RETURN said;
+    END IF;
+    RETURN ARRAY(SELECT a.id FROM public.broker_accounts a
+        WHERE a.user_id = ANY ((SELECT public.app_owners() || public.app_user())::uuid[]));
 END
 $$;
 
@@ -161,7 +198,25 @@ ALTER FUNCTION public.app_accounts() OWNER TO portfolio_scheduler;
 -- Name: FUNCTION app_accounts(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON FUNCTION public.app_accounts() IS 'the accounts themselves';
+COMMENT ON FUNCTION public.app_accounts() IS 'whose rows this transaction of the API may see: of one''s own accounts and of those that are shared';
+
+
+--
+-- Name: app_role(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_role() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN COALESCE(current_setting('app.role'::text, true), ''::text);
+
+
+ALTER FUNCTION public.app_role() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_role(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_role() IS 'what the login of this transaction may: an admin''s own session only is admin';
 
 
 --
@@ -170,11 +225,7 @@ COMMENT ON FUNCTION public.app_accounts() IS 'the accounts themselves';
 
 CREATE FUNCTION public.app_door() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-    SELECT CASE WHEN current_setting('app.door', true) <> 'admin' OR public.app_role() = 'admin'
-        THEN coalesce(current_setting('app.door', true), '') ELSE '' END
-$$;
+    RETURN CASE WHEN ((current_setting('app.door'::text, true) <> 'admin'::text) OR (public.app_role() = 'admin'::text)) THEN COALESCE(current_setting('app.door'::text, true), ''::text) ELSE ''::text END;
 
 
 ALTER FUNCTION public.app_door() OWNER TO portfolio_scheduler;
@@ -192,10 +243,7 @@ COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, iden
 
 CREATE FUNCTION public.app_now() RETURNS timestamp with time zone
     LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-    SELECT nullif(current_setting('app.now', true), '')::timestamptz
-$$;
+    RETURN (NULLIF(current_setting('app.now'::text, true), ''::text))::timestamp with time zone;
 
 
 ALTER FUNCTION public.app_now() OWNER TO portfolio_scheduler;
@@ -213,14 +261,12 @@ COMMENT ON FUNCTION public.app_now() IS 'the time this transaction of the API go
 
 CREATE FUNCTION public.app_owners() RETURNS uuid[]
     LANGUAGE plpgsql STABLE PARALLEL SAFE
-    SET search_path TO ''
     AS $$
 BEGIN
     RETURN ARRAY(
         SELECT g.owner_id FROM public.viewer_grants g
         WHERE g.viewer_id = public.app_user() AND g.ended_at IS NULL AND g.expires_at > public.app_now()
-            AND public.app_door() <> 'subject'
-    ) || public.app_user();
+            AND public.app_door() <> 'subject');
 END
 $$;
 
@@ -231,28 +277,7 @@ ALTER FUNCTION public.app_owners() OWNER TO portfolio_scheduler;
 -- Name: FUNCTION app_owners(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON FUNCTION public.app_owners() IS 'whose accounts this transaction of the API may see: one''s own, and what is shared';
-
-
---
--- Name: app_role(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
---
-
-CREATE FUNCTION public.app_role() RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-    SELECT coalesce(current_setting('app.role', true), '')
-$$;
-
-
-ALTER FUNCTION public.app_role() OWNER TO portfolio_scheduler;
-
---
--- Name: FUNCTION app_role(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
---
-
-COMMENT ON FUNCTION public.app_role() IS 'what the login of this transaction may: an admin''s own session only is admin';
+COMMENT ON FUNCTION public.app_owners() IS 'who shares their accounts with whom this transaction of the API is about';
 
 
 --
@@ -261,11 +286,7 @@ COMMENT ON FUNCTION public.app_role() IS 'what the login of this transaction may
 
 CREATE FUNCTION public.app_user() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path TO ''
-    AS $$
-    SELECT CASE WHEN coalesce(current_setting('app.door', true), '') <> 'subject' OR public.app_role() = 'admin'
-        THEN nullif(current_setting('app.user_id', true), '')::uuid END
-$$;
+    RETURN CASE WHEN ((COALESCE(current_setting('app.door'::text, true), ''::text) <> 'subject'::text) OR (public.app_role() = 'admin'::text)) THEN (NULLIF(current_setting('app.user_id'::text, true), ''::text))::uuid ELSE NULL::uuid END;
 
 
 ALTER FUNCTION public.app_user() OWNER TO portfolio_scheduler;
@@ -309,12 +330,14 @@ COMMENT ON FUNCTION public.count_price_writes() IS 'after a statement that wrote
 
 CREATE FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
-    SET search_path TO ''
     AS $$
+DECLARE
+    said text;
 BEGIN
-    PERFORM set_config('app.door', '', true), set_config('app.now', at::text, true),
-        set_config('app.user_id', coalesce((who).user_id::text, ''), true),
-        set_config('app.role', CASE WHEN (who).session_id IS NULL THEN '' ELSE coalesce((who).role, '') END, true);
+    said := set_config('app.door', '', true) || set_config('app.now', at::text, true)
+        || set_config('app.accounts', '', true)
+        || set_config('app.user_id', coalesce((who).user_id::text, ''), true)
+        || set_config('app.role', CASE WHEN (who).session_id IS NULL THEN '' ELSE coalesce((who).role, '') END, true);
 END
 $$;
 
@@ -334,17 +357,16 @@ COMMENT ON FUNCTION public.enter_as(who public.viewer, at timestamp with time zo
 
 CREATE FUNCTION public.enter_session(session uuid, at timestamp with time zone) RETURNS public.viewer
     LANGUAGE plpgsql
-    SET search_path TO ''
     AS $$
 DECLARE
     who public.viewer;
+    said text := set_config('app.door', 'session', true);
 BEGIN
-    PERFORM set_config('app.door', 'session', true);
     SELECT u.id, u.name, u.role, s.id, NULL::uuid, s.authenticated_at, s.second_factor, NULL::text[] INTO who
     FROM public.sessions s JOIN public.users u ON u.id = s.user_id
     WHERE s.id = session AND s.ended_at IS NULL AND s.expires_at > at
         AND s.refreshed_at + make_interval(secs => s.idle_seconds) > at AND u.disabled_at IS NULL;
-    PERFORM public.enter_as(who, at);
+    said := public.enter_as(who, at);
     RETURN who;
 END
 $$;
@@ -365,16 +387,15 @@ COMMENT ON FUNCTION public.enter_session(session uuid, at timestamp with time zo
 
 CREATE FUNCTION public.enter_token(token bytea, at timestamp with time zone) RETURNS public.viewer
     LANGUAGE plpgsql
-    SET search_path TO ''
     AS $$
 DECLARE
     who public.viewer;
+    said text := set_config('app.door', 'session', true);
 BEGIN
-    PERFORM set_config('app.door', 'session', true);
     SELECT u.id, u.name, u.role, NULL::uuid, t.id, t.created_at, false, t.scopes INTO who
     FROM public.api_tokens t JOIN public.users u ON u.id = t.user_id
     WHERE t.digest = token AND t.ended_at IS NULL AND t.expires_at > at AND u.disabled_at IS NULL;
-    PERFORM public.enter_as(who, at);
+    said := public.enter_as(who, at);
     UPDATE public.api_tokens SET last_used_on = (at AT TIME ZONE 'Asia/Kolkata')::date
     WHERE id = who.token_id AND last_used_on IS DISTINCT FROM (at AT TIME ZONE 'Asia/Kolkata')::date;
     RETURN who;
@@ -4885,7 +4906,7 @@ CREATE POLICY api_select ON public.api_tokens FOR SELECT TO portfolio_scheduler_
 -- Name: broker_accounts api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.broker_accounts FOR SELECT TO portfolio_scheduler_api USING (((user_id = ANY (( SELECT public.app_owners() AS app_owners)::uuid[])) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_select ON public.broker_accounts FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (user_id = ANY (( SELECT public.app_owners() AS app_owners)::uuid[])) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
@@ -5025,7 +5046,11 @@ CREATE POLICY api_select ON public.socket_tickets FOR SELECT TO portfolio_schedu
 -- Name: sync_batches api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.sync_batches FOR SELECT TO portfolio_scheduler_api USING (((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_select ON public.sync_batches FOR SELECT TO portfolio_scheduler_api USING (
+CASE
+    WHEN (( SELECT public.app_door() AS app_door) = 'admin'::text) THEN true
+    ELSE (account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[]))
+END);
 
 
 --
@@ -5485,12 +5510,12 @@ GRANT USAGE ON SCHEMA public TO portfolio_scheduler_worker;
 
 
 --
--- Name: FUNCTION answer_unless(known text[], version text, question text, given text[]); Type: ACL; Schema: public; Owner: portfolio_scheduler
+-- Name: FUNCTION answer_to(session uuid, token bytea, at timestamp with time zone, subject uuid, scope text, account uuid, known text[], question text, given text[], OUT who public.viewer, OUT version text, OUT document text); Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
-REVOKE ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) TO portfolio_scheduler_api;
-GRANT ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) TO portfolio_scheduler_worker;
+REVOKE ALL ON FUNCTION public.answer_to(session uuid, token bytea, at timestamp with time zone, subject uuid, scope text, account uuid, known text[], question text, given text[], OUT who public.viewer, OUT version text, OUT document text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.answer_to(session uuid, token bytea, at timestamp with time zone, subject uuid, scope text, account uuid, known text[], question text, given text[], OUT who public.viewer, OUT version text, OUT document text) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.answer_to(session uuid, token bytea, at timestamp with time zone, subject uuid, scope text, account uuid, known text[], question text, given text[], OUT who public.viewer, OUT version text, OUT document text) TO portfolio_scheduler_worker;
 
 
 --
@@ -5500,6 +5525,15 @@ GRANT ALL ON FUNCTION public.answer_unless(known text[], version text, question 
 REVOKE ALL ON FUNCTION public.app_accounts() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.app_accounts() TO portfolio_scheduler_api;
 GRANT ALL ON FUNCTION public.app_accounts() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_role(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_role() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_worker;
 
 
 --
@@ -5527,15 +5561,6 @@ GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_worker;
 REVOKE ALL ON FUNCTION public.app_owners() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.app_owners() TO portfolio_scheduler_api;
 GRANT ALL ON FUNCTION public.app_owners() TO portfolio_scheduler_worker;
-
-
---
--- Name: FUNCTION app_role(); Type: ACL; Schema: public; Owner: portfolio_scheduler
---
-
-REVOKE ALL ON FUNCTION public.app_role() FROM PUBLIC;
-GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_api;
-GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_worker;
 
 
 --

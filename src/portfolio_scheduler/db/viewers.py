@@ -10,15 +10,18 @@ from datetime import datetime
 from typing import Any, Literal, LiteralString
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 from psycopg import AsyncCursor
 from psycopg.rows import class_row, tuple_row
 
-from portfolio_scheduler.db.gated import Gated
-from portfolio_scheduler.db.pool import CountedConnection, Pool, Tx, pipelined, transaction
+from portfolio_scheduler.db.gated import Gated, array
+from portfolio_scheduler.db.pool import CountedConnection, Pool, Tx, lent, pipelined, transaction
+from portfolio_scheduler.db.round_trip import Prepared, round_trip
 from portfolio_scheduler.errors import LoginRequired, NotFound
 
 Door = Literal["identity", "admin", "room"]
+ENDED = "This login has ended; log in again."
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -79,7 +82,7 @@ class _Row(Struct, frozen=True, kw_only=True):
 
 def _viewer(row: _Row | None) -> Viewer:
     if row is None or row.user_id is None:
-        raise LoginRequired("This login has ended; log in again.")
+        raise LoginRequired(ENDED)
     assert row.name is not None
     assert row.role is not None
     assert row.authenticated_at is not None
@@ -106,21 +109,41 @@ async def read(
     return await _entered(entering, entry), await reading.fetchall()
 
 
+ANSWER = Prepared(
+    "answer_to",
+    "SELECT CASE WHEN (r.who).user_id IS NOT NULL THEN row_to_json(r.who) END, r.version, r.document "
+    "FROM answer_to($1, $2, $3, $4, $5, $6, $7, $8, $9) r",
+)
+_decoder = msgspec.json.Decoder(Viewer)
+
+
 async def read_unless(
     pool: Pool, entry: Entry, question: Gated, params: Mapping[str, Any], known: list[str]
-) -> tuple[Viewer, list[tuple[Any, ...]]]:
-    """The version of what is asked for, and the document unless the version is known: one round trip as well."""
-    async with pipelined(pool) as connection:
-        entering = await _entering(connection, entry)
-        name = connection.prepared.get(question.key)
-        if is_new := name is None:
-            name = question.new_name()
-            await connection.cursor().execute(question.prepare(name), prepare=False)
-        reading = connection.cursor(row_factory=tuple_row)
-        await reading.execute(question.ask, question.params(params, name, known))
-    if is_new:
-        connection.prepared[question.key] = name
-    return await _entered(entering, entry), await reading.fetchall()
+) -> tuple[Viewer, str | None, bytes | None]:
+    """The version of what is asked for, and the document unless the version is known. No version: no such account."""
+    values = (
+        _bytes(entry.session_id),
+        None if entry.token_digest is None else b"\\x" + entry.token_digest.hex().encode(),
+        entry.at.isoformat().encode(),
+        _bytes(entry.subject_id),
+        question.scope.encode(),
+        _bytes(params.get("account")),
+        array([*known]),
+        question.statement.name.encode(),
+        question.given(params),
+    )
+    async with lent(pool) as connection:
+        found = await round_trip(connection, (question.statement, ANSWER), values)
+    who, version, document = (found.get_value(0, column) for column in range(3))
+    if who is None:
+        raise LoginRequired(ENDED)
+    viewer = _decoder.decode(who)
+    _check_subject(viewer, entry)
+    return viewer, None if version is None else version.decode(), document
+
+
+def _bytes(value: UUID | None) -> bytes | None:
+    return None if value is None else str(value).encode()
 
 
 async def _entering(connection: CountedConnection, entry: Entry) -> AsyncCursor[_Row]:
@@ -133,9 +156,13 @@ async def _entering(connection: CountedConnection, entry: Entry) -> AsyncCursor[
 
 async def _entered(entering: AsyncCursor[_Row], entry: Entry) -> Viewer:
     viewer = _viewer(await entering.fetchone())
+    _check_subject(viewer, entry)
+    return viewer
+
+
+def _check_subject(viewer: Viewer, entry: Entry) -> None:
     if entry.subject_id is not None and not viewer.is_admin:  # no longer: what was read is not handed out
         raise NotFound("There is no such user.")
-    return viewer
 
 
 @asynccontextmanager

@@ -74,7 +74,7 @@ class Question(Struct, frozen=True, kw_only=True):
     name: str  # of the route; a file is called so
     query: Gated
     params: Mapping[str, Any]
-    make: Callable[[str], Struct | bytes]  # the document → the answer, or its JSON
+    make: Callable[[bytes], Struct | bytes]  # the document → the answer, or its JSON
     record: type[Struct]  # of a row in a file
     made_by: tuple[object, ...] = ()  # what else decides what `make` makes
     rows: str = "items"  # the field whose rows a file has; without such a field the answer is the row
@@ -94,11 +94,10 @@ async def answered(
     held = _held(request.headers.get("if-none-match", ""), mine)
     kept = place.bodies.get(key)
     known = [*held, kept.version] if kept else held
-    viewer, rows = await read_unless(place.pool, entry, question.query, question.params, known)
+    viewer, version, document = await read_unless(place.pool, entry, question.query, question.params, known)
     check_scope(viewer, READ)
-    if not rows:
+    if version is None:
         raise NotFound(question.absent)
-    version, document = rows[0]
     headers = {"ETag": f'"{version}-{mine}"', "Vary": "Accept, Authorization"}
     if version in held:
         return Response(None, status_code=HTTPStatus.NOT_MODIFIED, headers=headers, media_type=JSON)
@@ -111,7 +110,7 @@ async def answered(
     return _formed(question, form, body, headers)
 
 
-def _made(question: Question, document: str) -> bytes:
+def _made(question: Question, document: bytes) -> bytes:
     answer = question.make(document)
     return answer if isinstance(answer, bytes) else encoded(answer)
 

@@ -9,7 +9,6 @@ from portfolio_scheduler.db.reads.changes import ChangeRow, changes_page
 from portfolio_scheduler.db.reads.completeness import SEEN_OF_ONE
 from portfolio_scheduler.db.reads.coverage import COVERAGE
 from portfolio_scheduler.db.reads.orders import FillRow, OrderRow, fills_page, orders_page
-from portfolio_scheduler.db.reads.versions import SEEN_BY_VIEWER, of_account, of_accounts
 from portfolio_scheduler.db.reads.written import item, page
 
 _ORDER_KEYS: tuple[LiteralString, ...] = ("r.listed_on", "r.created_at", "r.first_seq")
@@ -23,7 +22,7 @@ def _one(query: LiteralString) -> LiteralString:
 
 def _paged(written: LiteralString) -> Gated:
     """Three parts: what completeness is judged by, the items, and the keys of the last one where more follow."""
-    return of_account(SEEN_AND.replace("{rows}", written))
+    return Gated("account", SEEN_AND.replace("{rows}", written))
 
 
 def orders_query(*, newest_first: bool, then: bool) -> Gated:
@@ -36,10 +35,10 @@ def fills_query(*, newest_first: bool) -> Gated:
 
 def changes_query(*, newest_first: bool, of_one: bool) -> Gated:
     """Of one account, which must be there, or of all that the viewer sees."""
-    which: LiteralString = "a.id = %(account)s" if of_one else SEEN_BY_VIEWER
+    which: LiteralString = "a.id = %(account)s" if of_one else "true"
     written = page(changes_page(newest_first=newest_first, which=which), ChangeRow, _CHANGE_KEYS)
     document = _MANY_AND.replace("{which}", which).replace("{rows}", written)
-    return of_account(document) if of_one else of_accounts(document, which)
+    return Gated("account" if of_one else "seen", document)
 
 
 _MANY_AND: LiteralString = "SELECT {seen} || chr(30) || ({rows})".replace("{seen}", SEEN_OF_MANY)
@@ -62,15 +61,16 @@ SELECT ({seen})::text || chr(30) || coalesce((SELECT ({order_item})::text FROM (
 
 def order_query() -> Gated:
     """Four parts: completeness, the order or nothing, its steps and its executions, oldest first."""
-    return of_account(
+    return Gated(
+        "account",
         _STORY.replace("{seen}", SEEN_OF_ONE)
         .replace("{order_item}", item(OrderRow))
         .replace("{order}", _ONE_ORDER)
         .replace("{step_item}", item(ChangeRow))
         .replace("{steps}", changes_page(newest_first=False, which="a.id = %(account)s"))
         .replace("{fill_item}", item(FillRow))
-        .replace("{fills}", _one(fills_page(newest_first=False)))
+        .replace("{fills}", _one(fills_page(newest_first=False))),
     )
 
 
-COVERED = of_account("SELECT coalesce(json_agg(r), '[]')::text FROM ({days}) r".replace("{days}", _one(COVERAGE)))
+COVERED = Gated("account", "SELECT coalesce(json_agg(r), '[]')::text FROM ({days}) r".replace("{days}", _one(COVERAGE)))

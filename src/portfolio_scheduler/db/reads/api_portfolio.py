@@ -10,10 +10,11 @@ from portfolio_scheduler.db.reads import holdings, positions, snapshots, summari
 from portfolio_scheduler.db.reads.completeness import SEEN, SEEN_OF_ONE
 from portfolio_scheduler.db.reads.known import KNOWN
 from portfolio_scheduler.db.reads.snapshots import SnapshotRow
-from portfolio_scheduler.db.reads.versions import OF_VIEWER, of_account, of_accounts
 from portfolio_scheduler.db.reads.written import page
 
-_MINE: LiteralString = "ANY(ARRAY(SELECT a.id FROM broker_accounts a WHERE {which}))".replace("{which}", OF_VIEWER)
+_MINE: LiteralString = (
+    "ANY(ARRAY(SELECT a.id FROM broker_accounts a WHERE a.user_id = (SELECT app_user()) AND a.state <> 'closed'))"
+)
 
 
 _AS_ROWS: LiteralString = "SELECT coalesce(json_agg(r), '[]')::text FROM ({query}) r"
@@ -34,19 +35,19 @@ def _with_seen(rows: LiteralString, before: LiteralString = "") -> LiteralString
     return before + SEEN_AND.replace("{rows}", rows)
 
 
-HOLDINGS_NOW = of_account(_with_seen(_rows(_one(holdings.NOW))))
-HOLDINGS_THEN = of_account(_with_seen(_rows(_one(holdings.THEN))))
-HOLDINGS_KNOWN = of_account(_with_seen(_rows(_one(holdings.THEN)), KNOWN))
-POSITIONS_NOW = of_account(_with_seen(_rows(_one(positions.NOW))))
-POSITIONS_THEN = of_account(_with_seen(_rows(_one(positions.THEN))))
-SUMMARY_NOW = of_account(_rows(_one(summaries.NOW)))
-SUMMARY_THEN = of_account(_rows(_one(summaries.THEN)))
+HOLDINGS_NOW = Gated("account", _with_seen(_rows(_one(holdings.NOW))))
+HOLDINGS_THEN = Gated("account", _with_seen(_rows(_one(holdings.THEN))))
+HOLDINGS_KNOWN = Gated("account", _with_seen(_rows(_one(holdings.THEN)), KNOWN))
+POSITIONS_NOW = Gated("account", _with_seen(_rows(_one(positions.NOW))))
+POSITIONS_THEN = Gated("account", _with_seen(_rows(_one(positions.THEN))))
+SUMMARY_NOW = Gated("account", _rows(_one(summaries.NOW)))
+SUMMARY_THEN = Gated("account", _rows(_one(summaries.THEN)))
 
 
 def snapshots_query(*, newest_first: bool) -> Gated:
     query = _one(snapshots.snapshots_page(newest_first=newest_first))
     written = page(query, SnapshotRow, ("r.trading_on", "r.revision"))
-    return of_account(SEEN_AND.replace("{rows}", written))
+    return Gated("account", SEEN_AND.replace("{rows}", written))
 
 
 _HOUSEHOLD: LiteralString = "SELECT ({summaries}) || chr(30) || ({held})"
@@ -54,7 +55,7 @@ _HOUSEHOLD: LiteralString = "SELECT ({summaries}) || chr(30) || ({held})"
 
 def _household(summary: LiteralString, held: LiteralString) -> Gated:
     asked, lines = (_rows(query.replace("ANY(%(accounts)s)", _MINE)) for query in (summary, held))
-    return of_accounts(_HOUSEHOLD.replace("{summaries}", asked).replace("{held}", lines), OF_VIEWER)
+    return Gated("own", _HOUSEHOLD.replace("{summaries}", asked).replace("{held}", lines))
 
 
 HOUSEHOLD_NOW = _household(summaries.NOW, holdings.NOW)

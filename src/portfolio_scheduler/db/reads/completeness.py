@@ -18,7 +18,7 @@ SELECT json_build_object('account_id', a.id, 'account', a.label, 'state', a.stat
         ORDER BY e.trading_on DESC LIMIT {shown}) g)) AS seen
 FROM broker_accounts a LEFT JOIN LATERAL (
     SELECT b.trading_on, b.observed_at, b.standing, b.sections FROM effective_batches b
-    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND b.status IN ('completed', 'partial')
+    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND coalesce(b.status IN ('completed', 'partial'), false)
         AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s)
     ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
 ) r ON true

@@ -67,9 +67,13 @@ class _Held(Struct, frozen=True, kw_only=True):
     trades: tuple[Trade, ...]
 
 
+# Of a plain comparison the planner believes that hardly a batch meets it, and it reads and sorts all of an account's to
+# find the newest. Of `coalesce` it believes that half of them do, and walks the index of days from its end.
 _HELD: LiteralString = """
 SELECT a.id AS account_id, a.label AS account, h.read_on, h.read_at,
-    (SELECT coalesce(json_agg(v ORDER BY v.isin), '[]') FROM {holdings} v WHERE v.account_id = a.id) AS holdings,
+    (SELECT coalesce(json_agg(v ORDER BY v.isin), '[]') FROM (
+        SELECT isin, trading_symbol, quantity, average_price, t1_quantity, locked_quantity, price, priced_on,
+            price_source FROM {holdings} WHERE account_id = a.id) v) AS holdings,
     (SELECT coalesce(json_agg(v), '[]') FROM {positions} v WHERE v.account_id = a.id
         AND v.trading_on = r.read_on AND v.segment = 'CASH' AND v.product = 'CNC') AS positions,
     to_json(s) AS before,
@@ -83,7 +87,8 @@ SELECT a.id AS account_id, a.label AS account, h.read_on, h.read_at,
 FROM broker_accounts a
 LEFT JOIN LATERAL (
     SELECT b.trading_on AS read_on, b.observed_at AS read_at FROM effective_batches b
-    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL AND b.sections #>> '{holdings,outcome}' = 'ok'
+    WHERE b.account_id = a.id AND b.trading_on IS NOT NULL
+        AND coalesce(b.sections #>> '{holdings,outcome}' = 'ok', false)
         AND (%(until)s::date IS NULL OR b.trading_on <= %(until)s)
     ORDER BY b.trading_on DESC, b.finished_at DESC LIMIT 1
 ) h ON true

@@ -21,7 +21,8 @@ _COMPUTED: LiteralString = (
         'margin', (SELECT margin FROM effective_batches m WHERE m.account_id = a.id AND m.trading_on = r.trading_on
             AND m.margin IS NOT NULL ORDER BY m.fence DESC LIMIT 1),
         'holdings_read_on', (SELECT m.trading_on FROM effective_batches m
-            WHERE m.account_id = a.id AND m.trading_on IS NOT NULL AND m.sections #>> '{holdings,outcome}' = 'ok'
+            WHERE m.account_id = a.id AND m.trading_on IS NOT NULL
+            AND coalesce(m.sections #>> '{holdings,outcome}' = 'ok', false)
             AND (%(until)s::date IS NULL OR m.trading_on <= %(until)s)
             ORDER BY m.trading_on DESC, m.finished_at DESC LIMIT 1),
         'unread', (SELECT coalesce(json_agg(section ORDER BY section), '[]') FROM coverage c

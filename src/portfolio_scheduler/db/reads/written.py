@@ -12,7 +12,7 @@ from typing import Any, LiteralString, get_args, get_type_hints
 
 from msgspec import Struct
 
-APART = "\x1e"
+APART = b"\x1e"
 
 _PAGE: LiteralString = """
 SELECT coalesce(json_agg(i.item) FILTER (WHERE i.n <= %(size)s), '[]')::text || chr(30)
@@ -44,10 +44,10 @@ def _expression(column: str, kind: Any) -> str:
     return column
 
 
-def parts(document: str) -> list[str]:
+def parts(document: bytes) -> list[bytes]:
     return document.split(APART)
 
 
-def cursor(keys: str) -> str | None:
+def cursor(keys: bytes) -> str | None:
     """`next` of a page: its last row's keys, as `web/listing.py` reads them back."""
-    return base64.urlsafe_b64encode(keys.encode()).decode().rstrip("=") if keys else None
+    return base64.urlsafe_b64encode(keys).decode().rstrip("=") if keys else None

@@ -197,7 +197,7 @@ async def list_orders(
     return await answered(place, subject, request, question, form)
 
 
-def _listed(place: Place, document: str, as_of: date | None) -> bytes:
+def _listed(place: Place, document: bytes, as_of: date | None) -> bytes:
     seen, items, keys = written.parts(document)
     return listed(items, written.cursor(keys), completeness(place, seen, as_of))
 
@@ -215,12 +215,12 @@ async def show_order(
     check_past(place, as_of)
     check_text(order_id=order_id)
 
-    def make(document: str) -> bytes:
+    def make(document: bytes) -> bytes:
         seen, order, trail, fills = written.parts(document)
         if not order:
             raise NotFound(NO_ORDER)
         known = encoded({"completeness": completeness(place, seen, as_of)})
-        parts = (b'{"order":', order.encode(), b',"trail":', trail.encode(), b',"fills":', fills.encode(), b",")
+        parts = (b'{"order":', order, b',"trail":', trail, b',"fills":', fills, b",")
         return b"".join(parts) + known[1:]
 
     question = Question(
@@ -308,7 +308,7 @@ async def list_changes(
     check_past(place, as_of)
     check_text(symbol=symbol, order_id=order_id)
 
-    def make(document: str) -> bytes:
+    def make(document: bytes) -> bytes:
         seen, items, keys = written.parts(document)
         now, days = place.app.clock.now(), place.app.calendar
         known = [completeness_of(one, days, now, as_of) for one in _seen_of_many.decode(seen)]
@@ -364,7 +364,7 @@ async def list_coverage(
     shown = sessions[:limit]
     more = cursor_of(_Day(shown[-1].on)) if len(sessions) > limit else None
 
-    def make(document: str) -> Coverage:
+    def make(document: bytes) -> Coverage:
         days = [covered(day, current) for day in _days.decode(document) if day.expected or since is not None]
         return Coverage(items=days, next=more)
 

@@ -93,7 +93,7 @@ _positions = msgspec.json.Decoder(list[PositionRow])
 _bases = msgspec.json.Decoder(list[Basis])
 
 
-def completeness(place: Place, seen: str, as_of: date | None) -> Completeness:
+def completeness(place: Place, seen: bytes, as_of: date | None) -> Completeness:
     return completeness_of(_seen.decode(seen), place.app.calendar, place.app.clock.now(), as_of)
 
 
@@ -130,7 +130,7 @@ async def list_holdings(
         place_of = _Line(amount is None, -(amount or ZERO), row.trading_symbol, row.isin)
         return place_of, row
 
-    def make(document: str) -> Holdings:
+    def make(document: bytes) -> Holdings:
         seen, held = written.parts(document)
         rows = [row for row in holding_rows(held) if symbol is None or row.trading_symbol == symbol.upper()]
         items, more = _page_of([line(row) for row in rows], after, limit)
@@ -167,7 +167,7 @@ async def list_positions(
     check_past(place, as_of)
     after = keys_of(cursor, _Line) if cursor else None
 
-    def make(document: str) -> Positions:
+    def make(document: bytes) -> Positions:
         seen, lines = written.parts(document)
         rows = [
             (_Line(False, ZERO, row.trading_symbol, f"{row.segment}/{row.exchange}/{row.product}"), row)
@@ -217,7 +217,7 @@ async def list_snapshots(
     to = min(filter(None, (to, as_of)), default=None)
     after = keys_of(cursor, _Day) if cursor else None
 
-    def make(document: str) -> bytes:
+    def make(document: bytes) -> bytes:
         seen, items, keys = written.parts(document)
         return listed(items, written.cursor(keys), completeness(place, seen, as_of))
 
@@ -259,7 +259,7 @@ async def show_summary(
     snapshot, before it is computed and called provisional."""
     check_past(place, as_of)
 
-    def make(document: str) -> Summary:
+    def make(document: bytes) -> Summary:
         [basis] = _bases.decode(document)
         return summary_of(basis, place.app.calendar, place.app.clock.now(), as_of)
 
@@ -281,7 +281,7 @@ async def show_household(
     once, whichever brokers hold it. As a file: the shares."""
     check_past(place, as_of)
 
-    def make(document: str) -> WholeHousehold:
+    def make(document: bytes) -> WholeHousehold:
         found, held = written.parts(document)
         now, days = place.app.clock.now(), place.app.calendar
         whole = household([summary_of(basis, days, now, as_of) for basis in _bases.decode(found)])
@@ -298,10 +298,10 @@ async def show_household(
     return await answered(place, subject, request, question, form)
 
 
-def listed(items: str, following: str | None, known: Completeness | list[Completeness]) -> bytes:
+def listed(items: bytes, following: str | None, known: Completeness | list[Completeness]) -> bytes:
     """A page whose rows PostgreSQL wrote."""
     rest = encoded({"next": following, "completeness": known})
-    return b'{"items":' + items.encode() + b"," + rest[1:]
+    return b'{"items":' + items + b"," + rest[1:]
 
 
 ROUTES = (list_holdings, list_positions, list_snapshots, show_summary, show_household)

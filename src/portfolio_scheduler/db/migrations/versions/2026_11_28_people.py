@@ -182,28 +182,25 @@ SELECT guard_fact('access_log');
 CREATE INDEX broker_accounts_by_user ON broker_accounts (user_id);
 """
 
-# What is said with set_config(…, true) ends with the transaction, whoever uses the connection next.
+# What is said with set_config(…, true) ends with the transaction, whoever uses the connection next. These functions stand
+# in every policy, so they are such as the planner writes out in their place: one expression, bound when it is made.
 ENTRY = """
-CREATE FUNCTION app_role() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE SET search_path = '' AS $$
-    SELECT coalesce(current_setting('app.role', true), '')
-$$;
+CREATE FUNCTION app_role() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce(current_setting('app.role', true), '');
 COMMENT ON FUNCTION app_role() IS 'what the login of this transaction may: an admin''s own session only is admin';
 
-CREATE FUNCTION app_user() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE SET search_path = '' AS $$
-    SELECT CASE WHEN coalesce(current_setting('app.door', true), '') <> 'subject' OR public.app_role() = 'admin'
-        THEN nullif(current_setting('app.user_id', true), '')::uuid END
-$$;
+CREATE FUNCTION app_user() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN coalesce(current_setting('app.door', true), '') <> 'subject' OR app_role() = 'admin'
+        THEN nullif(current_setting('app.user_id', true), '')::uuid END;
 COMMENT ON FUNCTION app_user() IS 'whose data this transaction of the API is about; null is nobody';
 
-CREATE FUNCTION app_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE SET search_path = '' AS $$
-    SELECT nullif(current_setting('app.now', true), '')::timestamptz
-$$;
+CREATE FUNCTION app_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN nullif(current_setting('app.now', true), '')::timestamptz;
 COMMENT ON FUNCTION app_now() IS 'the time this transaction of the API goes by';
 
-CREATE FUNCTION app_door() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE SET search_path = '' AS $$
-    SELECT CASE WHEN current_setting('app.door', true) <> 'admin' OR public.app_role() = 'admin'
-        THEN coalesce(current_setting('app.door', true), '') ELSE '' END
-$$;
+CREATE FUNCTION app_door() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE WHEN current_setting('app.door', true) <> 'admin' OR app_role() = 'admin'
+        THEN coalesce(current_setting('app.door', true), '') ELSE '' END;
 COMMENT ON FUNCTION app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another, room while what waits is counted; else empty';
 
 CREATE TYPE viewer AS (
@@ -211,39 +208,42 @@ CREATE TYPE viewer AS (
     second_factor boolean, scopes text[]
 );
 
-CREATE FUNCTION enter_as(who viewer, at timestamptz) RETURNS void LANGUAGE plpgsql SET search_path = '' AS $$
+CREATE FUNCTION enter_as(who viewer, at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    said text;
 BEGIN
-    PERFORM set_config('app.door', '', true), set_config('app.now', at::text, true),
-        set_config('app.user_id', coalesce((who).user_id::text, ''), true),
-        set_config('app.role', CASE WHEN (who).session_id IS NULL THEN '' ELSE coalesce((who).role, '') END, true);
+    said := set_config('app.door', '', true) || set_config('app.now', at::text, true)
+        || set_config('app.accounts', '', true)
+        || set_config('app.user_id', coalesce((who).user_id::text, ''), true)
+        || set_config('app.role', CASE WHEN (who).session_id IS NULL THEN '' ELSE coalesce((who).role, '') END, true);
 END
 $$;
 COMMENT ON FUNCTION enter_as(viewer, timestamptz) IS 'says for this transaction who asks, and when';
 
-CREATE FUNCTION enter_session(session uuid, at timestamptz) RETURNS viewer LANGUAGE plpgsql SET search_path = '' AS $$
+CREATE FUNCTION enter_session(session uuid, at timestamptz) RETURNS viewer LANGUAGE plpgsql AS $$
 DECLARE
     who public.viewer;
+    said text := set_config('app.door', 'session', true);
 BEGIN
-    PERFORM set_config('app.door', 'session', true);
     SELECT u.id, u.name, u.role, s.id, NULL::uuid, s.authenticated_at, s.second_factor, NULL::text[] INTO who
     FROM public.sessions s JOIN public.users u ON u.id = s.user_id
     WHERE s.id = session AND s.ended_at IS NULL AND s.expires_at > at
         AND s.refreshed_at + make_interval(secs => s.idle_seconds) > at AND u.disabled_at IS NULL;
-    PERFORM public.enter_as(who, at);
+    said := public.enter_as(who, at);
     RETURN who;
 END
 $$;
 COMMENT ON FUNCTION enter_session(uuid, timestamptz) IS 'who a session belongs to, and begins their transaction; all null when it counts no more';
 
-CREATE FUNCTION enter_token(token bytea, at timestamptz) RETURNS viewer LANGUAGE plpgsql SET search_path = '' AS $$
+CREATE FUNCTION enter_token(token bytea, at timestamptz) RETURNS viewer LANGUAGE plpgsql AS $$
 DECLARE
     who public.viewer;
+    said text := set_config('app.door', 'session', true);
 BEGIN
-    PERFORM set_config('app.door', 'session', true);
     SELECT u.id, u.name, u.role, NULL::uuid, t.id, t.created_at, false, t.scopes INTO who
     FROM public.api_tokens t JOIN public.users u ON u.id = t.user_id
     WHERE t.digest = token AND t.ended_at IS NULL AND t.expires_at > at AND u.disabled_at IS NULL;
-    PERFORM public.enter_as(who, at);
+    said := public.enter_as(who, at);
     UPDATE public.api_tokens SET last_used_on = (at AT TIME ZONE 'Asia/Kolkata')::date
     WHERE id = who.token_id AND last_used_on IS DISTINCT FROM (at AT TIME ZONE 'Asia/Kolkata')::date;
     RETURN who;
