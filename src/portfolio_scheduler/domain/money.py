@@ -46,7 +46,9 @@ def plain(value: Decimal) -> str:
     """The number as text without exponent and without trailing zeros: the form used in JSON."""
     if not value:
         return "0"  # whatever its sign and exponent
-    text = f"{value:f}"
+    text = str(value)
+    if "E" in text:
+        text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
