@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -173,23 +174,32 @@ def _hash_cheaply(superuser: str, conninfos: Sequence[str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def admin(template: Database) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+def admin(template: Database) -> "Iterator[psycopg.Connection[Any]]":
     """The superuser's connection that makes and drops databases."""
     with psycopg.connect(make_conninfo(template.superuser, dbname="postgres"), autocommit=True) as connection:
         yield connection
 
 
-@pytest.fixture
-def database(template: Database, admin: psycopg.Connection[tuple[object, ...]]) -> Iterator[Database]:
-    """A fresh database with all tables and roles, for one test."""
-    name = f"test_{next(_numbers)}"
+@contextmanager
+def copied(template: Database, admin: "psycopg.Connection[Any]") -> Iterator[Database]:
+    """A fresh database with all tables and roles; as many as one likes."""
+    name = f"copy_{next(_numbers)}"
     admin.execute(
         SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy").format(
             Identifier(name), Identifier(embedded.OWNER), Identifier(template.name)
         )
     )
-    yield template.copied_to(name)
-    admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    try:
+        yield template.copied_to(name)
+    finally:
+        admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture
+def database(template: Database, admin: "psycopg.Connection[Any]") -> Iterator[Database]:
+    """A fresh database for one test."""
+    with copied(template, admin) as made:
+        yield made
 
 
 @pytest.fixture

@@ -32,9 +32,9 @@ from portfolio_scheduler.errors import PortfolioSchedulerError
 from portfolio_scheduler.jobs import Pulse, work
 from portfolio_scheduler.market.calendar import make_calendar
 from portfolio_scheduler.settings import Settings
-from tests.crash import twin
+from tests.crash import rival, twin
 
-Act = Literal["kill", "stop", "terminate", "40001", "40P01", "ask to end", "suspend"]
+Act = Literal["kill", "stop", "terminate", "40001", "40P01", "ask to end", "suspend", "tell"]
 CALENDAR = make_calendar()
 BUSY_SECONDS = 0.3
 BUSY = 3  # exit code: the database was not there at the start
@@ -117,8 +117,9 @@ class Troubles:
             "stop": self._stop,
             "suspend": self._suspend,
             "terminate": self._terminate,
-            "40001": self._raise_serialization,
-            "40P01": self._raise_deadlock,
+            "40001": lambda point: rival.overtake(duty.superuser),
+            "40P01": lambda point: rival.deadlock(duty.superuser),
+            "tell": lambda point: None,
             "ask to end": lambda point: os.kill(os.getpid(), signal.SIGTERM),
         }
 
@@ -149,12 +150,6 @@ class Troubles:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
                 " AND state = 'idle in transaction' AND application_name = 'portfolio-scheduler worker'"
             )
-
-    def _raise_serialization(self, point: str) -> None:
-        raise psycopg.errors.SerializationFailure("injected")
-
-    def _raise_deadlock(self, point: str) -> None:
-        raise psycopg.errors.DeadlockDetected("injected")
 
 
 class Worker:
