@@ -1,5 +1,6 @@
 """T10 and T11: a worker is asked to end in the midst of its work, or runs out of memory."""
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,6 +48,7 @@ async def _asked(place: Arena, outcome: Outcome, point: str) -> float:
     await place.until(lambda: bool(worker.told()))
     began = time.monotonic()
     if not await place.ended(worker, STOP_SECONDS):
+        worker.send(signal.SIGUSR1)
         outcome.wrong.append(f"{point}: the worker was still there after {STOP_SECONDS} s")
     took = time.monotonic() - began
     if place.open_batches_of(worker.pid):

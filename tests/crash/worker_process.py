@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -93,10 +94,19 @@ async def _work(pipe: "Connection[Any, Any]", duty: Duty) -> None:
             vault=vault,
             brokers={"groww": Groww(duty.settings.groww_url, rates=UNLIMITED)},
         )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _say_where)
         with stopping() as stop:
             if duty.memory_bytes is not None:
                 _limit_memory(duty.memory_bytes)
             await work(app, stop, Pulse())
+
+
+def _say_where() -> None:
+    """Where everything in this process stands, for whoever looks into why it does not end."""
+    for task in asyncio.all_tasks():
+        print(task, file=sys.stderr)
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
 
 
 def _limit_memory(more: int) -> None:
