@@ -40,6 +40,7 @@ AIMED_AT = {
     "rebuild": 0,
     "rewrap": 0,
     "live": 4,
+    "api": 9,
 }
 
 STARTED_ANEW = "simulator"  # the one whose process is started as outside the tests

@@ -10,7 +10,7 @@ from msgspec import Struct
 from psycopg import sql
 
 from portfolio_scheduler.db.pool import Pool, counted_statements, transaction
-from portfolio_scheduler.db.viewers import Entry, as_viewer, at_the_door, read
+from portfolio_scheduler.db.viewers import Door, Entry, as_viewer, at_the_door, look_at, open_door, read
 from portfolio_scheduler.errors import LoginRequired
 from tests.conftest import Database
 
@@ -195,6 +195,44 @@ async def test_a_grant_shows_the_accounts_until_it_expires_and_lets_nothing_be_w
     async with as_viewer(api_pool, asha.entry()) as (tx, _):
         await tx.execute("UPDATE viewer_grants SET expires_at = %s", (NOW,))
     assert await accounts_seen(api_pool, ravi.entry()) == {ravi.account}
+
+
+OWN_LOGIN = "UPDATE users SET name = name"
+REACHED: dict[Door, dict[str, int]] = {  # of two people's rows, by a user who is no admin, whatever a route opens
+    "admin": {"broker_accounts": 1, "sync_batches": 1, "users": 1, "invitations": 0, "sessions": 1},
+    "room": {"broker_accounts": 1, "sync_batches": 1, "users": 1, "invitations": 0, "account_requests": 2},
+    "identity": {"broker_accounts": 1, "sync_batches": 1, "invitations": 0},
+}
+
+
+@pytest.mark.parametrize("door", REACHED)
+async def test_a_door_opens_no_more_for_a_user_than_it_is_for(
+    database: Database, api_pool: Pool, asha: Person, ravi: Person, door: Door
+):
+    with psycopg.connect(database.worker) as connection:
+        for who in (asha, ravi):
+            connection.execute(IN_ANOTHERS_NAME["a request"], {"user": who.user, "account": who.account})  # type: ignore[call-overload]
+    async with as_viewer(api_pool, asha.entry()) as (tx, _):
+        await open_door(tx, door)
+        for table, count in REACHED[door].items():
+            query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+            assert await (await tx.execute(query)).fetchone() == (count,), table
+        assert (await tx.execute(OWN_LOGIN)).rowcount == (1 if door == "identity" else 0)
+        for statement in ("UPDATE sessions SET ended_at = now()", "DELETE FROM sessions"):
+            assert (await tx.execute(statement)).rowcount == 1, statement
+
+
+async def test_only_an_admins_own_login_reaches_others(database: Database, api_pool: Pool, asha: Person, ravi: Person):
+    async with as_viewer(api_pool, asha.entry()) as (tx, _):
+        await look_at(tx, ravi.user)
+        assert await (await tx.execute("SELECT count(*) FROM broker_accounts")).fetchone() == (0,)
+    with psycopg.connect(database.worker) as connection:
+        connection.execute("UPDATE users SET role = 'admin' WHERE id = %s", (asha.user,))
+    async with as_viewer(api_pool, asha.entry()) as (tx, _):
+        await open_door(tx, "admin")
+        assert await (await tx.execute("SELECT count(*) FROM broker_accounts")).fetchone() == (2,)
+        await look_at(tx, ravi.user)
+        assert await (await tx.execute("SELECT id FROM broker_accounts")).fetchall() == [(ravi.account,)]
 
 
 async def test_at_the_door_no_account_is_seen(api_pool: Pool, asha: Person):

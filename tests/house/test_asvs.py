@@ -56,9 +56,6 @@ NOT_YET = {
     "V16.4.3": "the access log does not leave the database by itself",
 }
 
-# Files of tests that are being written beside this one.
-COMING = ("tests/web/generated/",)
-
 Row = Mapping[str, str]
 
 
@@ -91,8 +88,6 @@ def functions_of(file: str) -> frozenset[str]:
 
 def exists(test: str) -> bool:
     file, _, name = test.partition("::")
-    if file.startswith(COMING) and not (ROOT / file).exists():
-        return True
     return name.startswith("test_") and name in functions_of(file)
 
 

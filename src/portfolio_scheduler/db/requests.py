@@ -104,7 +104,7 @@ async def add(
 
 async def check_room(tx: Tx, user_id: UUID) -> None:
     """Refuse what could only wait: `TooMany` for one user's, `QueueFull` for everybody's. The door is shut again."""
-    await open_door(tx, "admin")
+    await open_door(tx, "room")
     cursor = await tx.execute(
         """
         SELECT count(*) FILTER (WHERE user_id = %s), count(*)

@@ -112,6 +112,59 @@ CREATE TYPE public.viewer AS (
 ALTER TYPE public.viewer OWNER TO portfolio_scheduler;
 
 --
+-- Name: answer_unless(text[], text, text, text[]); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.answer_unless(known text[], version text, question text, given text[]) RETURNS text
+    LANGUAGE plpgsql
+    AS $$  -- with a search path of its own the statement would be planned anew each time
+DECLARE
+    answer text;
+BEGIN
+    IF version = ANY (known) THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE pg_catalog.format('EXECUTE %I (%s)', question,
+        (SELECT pg_catalog.string_agg(pg_catalog.quote_nullable(g.value), ', ' ORDER BY g.n)
+            FROM pg_catalog.unnest(given) WITH ORDINALITY g (value, n))) INTO answer;
+    RETURN answer;
+END
+$$;
+
+
+ALTER FUNCTION public.answer_unless(known text[], version text, question text, given text[]) OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION answer_unless(known text[], version text, question text, given text[]); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) IS 'the answer of a prepared statement, run only when the version is none of those that are known';
+
+
+--
+-- Name: app_accounts(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_accounts() RETURNS uuid[]
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RETURN ARRAY(SELECT a.id FROM public.broker_accounts a WHERE a.user_id = ANY ((SELECT public.app_owners())::uuid[]));
+END
+$$;
+
+
+ALTER FUNCTION public.app_accounts() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_accounts(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_accounts() IS 'the accounts themselves';
+
+
+--
 -- Name: app_door(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -119,7 +172,8 @@ CREATE FUNCTION public.app_door() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path TO ''
     AS $$
-    SELECT coalesce(current_setting('app.door', true), '')
+    SELECT CASE WHEN current_setting('app.door', true) <> 'admin' OR public.app_role() = 'admin'
+        THEN coalesce(current_setting('app.door', true), '') ELSE '' END
 $$;
 
 
@@ -129,7 +183,7 @@ ALTER FUNCTION public.app_door() OWNER TO portfolio_scheduler;
 -- Name: FUNCTION app_door(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
 --
 
-COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
+COMMENT ON FUNCTION public.app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another, room while what waits is counted; else empty';
 
 
 --
@@ -154,6 +208,54 @@ COMMENT ON FUNCTION public.app_now() IS 'the time this transaction of the API go
 
 
 --
+-- Name: app_owners(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_owners() RETURNS uuid[]
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT g.owner_id FROM public.viewer_grants g
+        WHERE g.viewer_id = public.app_user() AND g.ended_at IS NULL AND g.expires_at > public.app_now()
+            AND public.app_door() <> 'subject'
+    ) || public.app_user();
+END
+$$;
+
+
+ALTER FUNCTION public.app_owners() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_owners(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_owners() IS 'whose accounts this transaction of the API may see: one''s own, and what is shared';
+
+
+--
+-- Name: app_role(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_role() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+    SELECT coalesce(current_setting('app.role', true), '')
+$$;
+
+
+ALTER FUNCTION public.app_role() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_role(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_role() IS 'what the login of this transaction may: an admin''s own session only is admin';
+
+
+--
 -- Name: app_user(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -161,7 +263,8 @@ CREATE FUNCTION public.app_user() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path TO ''
     AS $$
-    SELECT nullif(current_setting('app.user_id', true), '')::uuid
+    SELECT CASE WHEN coalesce(current_setting('app.door', true), '') <> 'subject' OR public.app_role() = 'admin'
+        THEN nullif(current_setting('app.user_id', true), '')::uuid END
 $$;
 
 
@@ -210,7 +313,8 @@ CREATE FUNCTION public.enter_as(who public.viewer, at timestamp with time zone) 
     AS $$
 BEGIN
     PERFORM set_config('app.door', '', true), set_config('app.now', at::text, true),
-        set_config('app.user_id', coalesce((who).user_id::text, ''), true);
+        set_config('app.user_id', coalesce((who).user_id::text, ''), true),
+        set_config('app.role', CASE WHEN (who).session_id IS NULL THEN '' ELSE coalesce((who).role, '') END, true);
 END
 $$;
 
@@ -4623,42 +4727,42 @@ CREATE POLICY api_all ON public.attempts TO portfolio_scheduler_api USING (true)
 -- Name: invitations api_all; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_all ON public.invitations TO portfolio_scheduler_api USING (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_all ON public.invitations TO portfolio_scheduler_api USING ((( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK ((( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
 -- Name: api_tokens api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.api_tokens FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.api_tokens FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: idempotency_keys api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.idempotency_keys FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.idempotency_keys FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: recovery_codes api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.recovery_codes FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.recovery_codes FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: sessions api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.sessions FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.sessions FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: socket_tickets api_delete; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_delete ON public.socket_tickets FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_delete ON public.socket_tickets FOR DELETE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -4688,7 +4792,7 @@ CREATE POLICY api_insert ON public.account_requests FOR INSERT TO portfolio_sche
 -- Name: api_tokens api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.api_tokens FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.api_tokens FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -4702,28 +4806,28 @@ CREATE POLICY api_insert ON public.broker_accounts FOR INSERT TO portfolio_sched
 -- Name: idempotency_keys api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.idempotency_keys FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.idempotency_keys FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: recovery_codes api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.recovery_codes FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.recovery_codes FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: sessions api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.sessions FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.sessions FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: socket_tickets api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.socket_tickets FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_insert ON public.socket_tickets FOR INSERT TO portfolio_scheduler_api WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -4739,7 +4843,7 @@ CREATE POLICY api_insert ON public.sync_batches FOR INSERT TO portfolio_schedule
 -- Name: users api_insert; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_insert ON public.users FOR INSERT TO portfolio_scheduler_api WITH CHECK ((( SELECT public.app_door() AS app_door) = 'identity'::text));
+CREATE POLICY api_insert ON public.users FOR INSERT TO portfolio_scheduler_api WITH CHECK (( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))));
 
 
 --
@@ -4760,15 +4864,14 @@ CREATE POLICY api_select ON public.access_log FOR SELECT TO portfolio_scheduler_
 -- Name: account_heads api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.account_heads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.account_heads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: account_requests api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.account_requests FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_select ON public.account_requests FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'room'::text)));
 
 
 --
@@ -4782,143 +4885,126 @@ CREATE POLICY api_select ON public.api_tokens FOR SELECT TO portfolio_scheduler_
 -- Name: broker_accounts api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.broker_accounts FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (user_id = ANY (ARRAY( SELECT g.owner_id
-   FROM public.viewer_grants g
-  WHERE ((g.viewer_id = ( SELECT public.app_user() AS app_user)) AND (g.ended_at IS NULL) AND (g.expires_at > ( SELECT public.app_now() AS app_now)) AND (( SELECT public.app_door() AS app_door) <> 'subject'::text))))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_select ON public.broker_accounts FOR SELECT TO portfolio_scheduler_api USING (((user_id = ANY (( SELECT public.app_owners() AS app_owners)::uuid[])) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
 -- Name: broker_payloads api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.broker_payloads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.broker_payloads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: current_orders api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.current_orders FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.current_orders FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: holding_changes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.holding_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.holding_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: idempotency_keys api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.idempotency_keys FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_select ON public.idempotency_keys FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: ledger_events api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.ledger_events FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.ledger_events FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: login_probes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.login_probes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.login_probes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: notices api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.notices FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.notices FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: open_findings api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.open_findings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.open_findings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: order_fills api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.order_fills FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.order_fills FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: order_history api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.order_history FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.order_history FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: order_quantity_changes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.order_quantity_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.order_quantity_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: portfolio_snapshots api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.portfolio_snapshots FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.portfolio_snapshots FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: position_changes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.position_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.position_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: real_holdings api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.real_holdings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.real_holdings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: real_positions api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.real_positions FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.real_positions FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: recovery_codes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.recovery_codes FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_select ON public.recovery_codes FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: rereadings api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.rereadings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.rereadings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
@@ -4932,15 +5018,14 @@ CREATE POLICY api_select ON public.sessions FOR SELECT TO portfolio_scheduler_ap
 -- Name: socket_tickets api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.socket_tickets FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_select ON public.socket_tickets FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: sync_batches api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.sync_batches FOR SELECT TO portfolio_scheduler_api USING (((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_select ON public.sync_batches FOR SELECT TO portfolio_scheduler_api USING (((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
@@ -4974,7 +5059,7 @@ CREATE POLICY api_update ON public.account_requests FOR UPDATE TO portfolio_sche
 -- Name: api_tokens api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.api_tokens FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.api_tokens FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -4988,28 +5073,28 @@ CREATE POLICY api_update ON public.broker_accounts FOR UPDATE TO portfolio_sched
 -- Name: idempotency_keys api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.idempotency_keys FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.idempotency_keys FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: recovery_codes api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.recovery_codes FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.recovery_codes FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: sessions api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.sessions FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.sessions FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
 -- Name: socket_tickets api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.socket_tickets FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR (( SELECT public.app_door() AS app_door) = 'identity'::text)));
+CREATE POLICY api_update ON public.socket_tickets FOR UPDATE TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))))) WITH CHECK (((user_id = ( SELECT public.app_user() AS app_user)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text))))));
 
 
 --
@@ -5027,7 +5112,7 @@ CREATE POLICY api_update ON public.sync_batches FOR UPDATE TO portfolio_schedule
 -- Name: users api_update; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_update ON public.users FOR UPDATE TO portfolio_scheduler_api USING (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK (((( SELECT public.app_door() AS app_door) = 'identity'::text) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_update ON public.users FOR UPDATE TO portfolio_scheduler_api USING ((((id = ( SELECT public.app_user() AS app_user)) AND (( SELECT public.app_door() AS app_door) = 'identity'::text)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text))) WITH CHECK ((((id = ( SELECT public.app_user() AS app_user)) AND (( SELECT public.app_door() AS app_door) = 'identity'::text)) OR ( SELECT ((public.app_door() = 'identity'::text) AND ((public.app_user() IS NULL) OR (public.app_role() = 'admin'::text)))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
@@ -5400,6 +5485,24 @@ GRANT USAGE ON SCHEMA public TO portfolio_scheduler_worker;
 
 
 --
+-- Name: FUNCTION answer_unless(known text[], version text, question text, given text[]); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_accounts(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_accounts() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_accounts() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_accounts() TO portfolio_scheduler_worker;
+
+
+--
 -- Name: FUNCTION app_door(); Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -5415,6 +5518,24 @@ GRANT ALL ON FUNCTION public.app_door() TO portfolio_scheduler_worker;
 REVOKE ALL ON FUNCTION public.app_now() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_api;
 GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_owners(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_owners() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_owners() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_owners() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_role(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_role() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_role() TO portfolio_scheduler_worker;
 
 
 --

@@ -31,10 +31,7 @@ def declared_parameters(web: Litestar) -> dict[str, frozenset[str]]:
 
 
 async def check_request(request: Request[Any, Any, Any]) -> None:
-    """Before every route: unknown parameters and bodies of another kind are refused, not ignored.
-
-    It awaits nothing, but what is not async would be run in a thread of its own, at every request.
-    """
+    """Before every route: unknown parameters and bodies of another kind are refused, not ignored."""
     handler = request.route_handler
     _check_host(request)
     operations: dict[str, frozenset[str]] = request.app.state.parameters
@@ -51,6 +48,10 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
         expected = handler.opt.get("body_type", JSON)
         if kind != expected:
             raise HTTPException(status_code=415, detail=f"Send the body as {expected}.")
+        try:
+            (await request.body()).decode()
+        except UnicodeDecodeError as e:
+            raise InvalidInput("The body is not UTF-8, as JSON is.") from e
 
 
 def _check_host(request: Request[Any, Any, Any]) -> None:

@@ -184,8 +184,14 @@ CREATE INDEX broker_accounts_by_user ON broker_accounts (user_id);
 
 # What is said with set_config(…, true) ends with the transaction, whoever uses the connection next.
 ENTRY = """
+CREATE FUNCTION app_role() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE SET search_path = '' AS $$
+    SELECT coalesce(current_setting('app.role', true), '')
+$$;
+COMMENT ON FUNCTION app_role() IS 'what the login of this transaction may: an admin''s own session only is admin';
+
 CREATE FUNCTION app_user() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE SET search_path = '' AS $$
-    SELECT nullif(current_setting('app.user_id', true), '')::uuid
+    SELECT CASE WHEN coalesce(current_setting('app.door', true), '') <> 'subject' OR public.app_role() = 'admin'
+        THEN nullif(current_setting('app.user_id', true), '')::uuid END
 $$;
 COMMENT ON FUNCTION app_user() IS 'whose data this transaction of the API is about; null is nobody';
 
@@ -195,9 +201,10 @@ $$;
 COMMENT ON FUNCTION app_now() IS 'the time this transaction of the API goes by';
 
 CREATE FUNCTION app_door() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE SET search_path = '' AS $$
-    SELECT coalesce(current_setting('app.door', true), '')
+    SELECT CASE WHEN current_setting('app.door', true) <> 'admin' OR public.app_role() = 'admin'
+        THEN coalesce(current_setting('app.door', true), '') ELSE '' END
 $$;
-COMMENT ON FUNCTION app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another; else empty';
+COMMENT ON FUNCTION app_door() IS 'session while a login is checked, identity for logging in and out, admin for an admin''s lists, subject when an admin looks at another, room while what waits is counted; else empty';
 
 CREATE TYPE viewer AS (
     user_id uuid, name text, role text, session_id uuid, token_id uuid, authenticated_at timestamptz,
@@ -207,7 +214,8 @@ CREATE TYPE viewer AS (
 CREATE FUNCTION enter_as(who viewer, at timestamptz) RETURNS void LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
     PERFORM set_config('app.door', '', true), set_config('app.now', at::text, true),
-        set_config('app.user_id', coalesce((who).user_id::text, ''), true);
+        set_config('app.user_id', coalesce((who).user_id::text, ''), true),
+        set_config('app.role', CASE WHEN (who).session_id IS NULL THEN '' ELSE coalesce((who).role, '') END, true);
 END
 $$;
 COMMENT ON FUNCTION enter_as(viewer, timestamptz) IS 'says for this transaction who asks, and when';

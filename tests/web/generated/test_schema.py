@@ -1,0 +1,229 @@
+"""What the OpenAPI document says of every operation is so, whatever is sent: schemathesis, all checks, three roles."""
+
+import asyncio
+import copy
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.scale import PROOF, scaled
+from tests.web.conftest import ADDRESS
+from tests.web.generated.operations import operations
+from tests.web.generated.town import Town
+
+# pytest would rewrite the asserts of every module of whatever is also a plugin of its own: seconds for what has none.
+_rewriting = [finder for finder in sys.meta_path if type(finder).__name__ == "AssertionRewritingHook"]
+sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in _rewriting]
+try:
+    import schemathesis
+    import schemathesis.specs.openapi.schemas
+    from schemathesis.auths import AuthContext
+    from schemathesis.config import (
+        ChecksConfig,
+        CoveragePhaseConfig,
+        FuzzingPhaseConfig,
+        GenerationConfig,
+        PhasesConfig,
+        PositiveDataAcceptanceConfig,
+        ProjectConfig,
+        ProjectsConfig,
+        SchemathesisConfig,
+        StatefulPhaseConfig,
+    )
+    from schemathesis.engine import events, from_schema
+    from schemathesis.schemas import BaseSchema
+finally:
+    sys.meta_path[:0] = _rewriting
+
+# Of each operation: twenty among the three of them, and two hundred of each in a proof.
+EXAMPLES = {"asha": scaled(200, share=25), "vimala": scaled(200, share=33), "anand": scaled(200, share=33)}
+# What is well-formed may still not be takeable (422), contradict what is there, or not be this person's to do.
+TAKEN = ["2xx", "304", "401", "403", "404", "409", "422", "429"]
+REJECTED = "positive_data_acceptance"
+# Rules between fields, which a schema cannot say; the operation's description does, and 400 names the field.
+SAID_IN_WORDS = {
+    "connect_account": "which brokers there are, and which secrets each login needs",
+    "register": "which names and passwords are too easily taken for another's or guessed",
+    "grant_view": "that it ends within the next year",
+    "set_schedules": "what a cron expression is, and which time zones there are",
+    "preview_schedules": "the same",
+    "change_account": "which secrets each login needs, and that something must be changed",
+}
+
+
+DAYS = {"date": ["2026-04-20", "2026-04-21"], "date-time": ["2026-04-20T10:30:00Z", "2026-04-21T10:30:00Z"]}
+
+
+def _format(schema: dict[str, Any]) -> str | None:
+    """What kind of text a parameter is, whether or not it may be left out."""
+    kinds = [schema, *schema.get("oneOf", ())]
+    return next((kind["format"] for kind in kinds if "format" in kind), None)
+
+
+def sendable(town: Town, document: dict[str, Any]) -> dict[str, Any]:
+    """The document with what it cannot say: which ids, cursors and days there are, so that what is tried meets some."""
+    told, ids = copy.deepcopy(document), town.ids_of("asha")
+    for endless in [operation for operation in operations(document) if operation.is_endless]:
+        del told["paths"][endless.path][endless.method.lower()]
+    for path in told["paths"].values():
+        for method, operation in path.items():
+            for parameter in operation.get("parameters", ()):
+                if parameter["name"] == "cursor":
+                    parameter["schema"] = {"enum": [None]}
+                elif days := DAYS.get(_format(parameter["schema"])):
+                    parameter["schema"] = {"enum": days}
+                elif method != "delete" and (found := ids.get(parameter["name"])):
+                    parameter["schema"] = {"anyOf": [{"enum": [found]}, parameter["schema"]]}
+    return told
+
+
+LYING = {
+    "openapi": "3.1.0",
+    "info": {"title": "A twin that lies", "version": "1"},
+    "paths": {
+        "/thing": {
+            "get": {
+                "operationId": "show_thing",
+                "responses": {
+                    "200": {
+                        "description": "A thing.",
+                        "content": {
+                            "application/json": {
+                                "schema": {
+                                    "type": "object",
+                                    "properties": {"price": {"type": "string"}},
+                                    "required": ["price"],
+                                }
+                            }
+                        },
+                    },
+                },
+            }
+        }
+    },
+}
+
+
+class Lie:
+    """An application that answers the same to everything."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status, self.body = status, body
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for kind in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{kind}.complete"})
+            return
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+LIES = {
+    "Response violates schema": Lie(200, b'{"price": 1.5}'),
+    "Undocumented status code": Lie(418, b"{}"),
+    "Server error": Lie(500, b"{}"),
+}
+
+
+class Bridge:
+    """The town's application for schemathesis, whose requests are made in a loop of another thread."""
+
+    def __init__(self, town: Town) -> None:
+        self.town, self.statuses = town, Counter[int]()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for kind in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{kind}.complete"})
+            return
+        body = b""
+        while (message := await receive())["type"] == "http.request":
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        for answer in await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(self._answers(scope, body), self.town.loop)
+        ):
+            if answer["type"] == "http.response.start":
+                self.statuses[answer["status"]] += 1
+            await send(answer)
+
+    async def _answers(self, scope: dict[str, Any], body: bytes) -> list[Any]:
+        answers: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        await self.town.site.web(scope, receive, send)  # type: ignore[arg-type]
+        return answers
+
+
+def schema_for(town: Town, name: str, document: dict[str, Any], bridge: Any) -> BaseSchema:
+    generation = GenerationConfig(max_examples=EXAMPLES[name])
+    phases = PhasesConfig(
+        coverage=CoveragePhaseConfig(enabled=PROOF),
+        fuzzing=FuzzingPhaseConfig(generation=generation),
+        stateful=StatefulPhaseConfig(generation=generation),
+    )
+    checks = ChecksConfig(positive_data_acceptance=PositiveDataAcceptanceConfig(expected_statuses=TAKEN))
+    project = ProjectConfig(base_url=ADDRESS, phases=phases, checks=checks)
+    schema = schemathesis.openapi.from_dict(
+        document, config=SchemathesisConfig(projects=ProjectsConfig(default=project), seed=1)
+    )
+    schema.app = bridge
+
+    @schema.auth(refresh_interval=None)
+    class Login:
+        """A session that began just now: the one before may have been ended by what was tried."""
+
+        def get(self, case: schemathesis.Case, context: AuthContext) -> str:
+            return town.fresh(name).token
+
+        def set(self, case: schemathesis.Case, data: str, context: AuthContext) -> None:
+            case.headers["Authorization"] = f"Bearer {data}"
+
+    return schema
+
+
+def faults(schema: BaseSchema) -> Iterator[str]:
+    """What schemathesis finds wrong."""
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.ScenarioFinished):
+            for case_id, checks in event.recorder.checks.items():
+                name = event.recorder.cases[case_id].value.operation.definition.raw.get("operationId")
+                for check in checks:
+                    if check.failure_info is None or (name in SAID_IN_WORDS and check.name == REJECTED):
+                        continue
+                    yield f"{event.phase.name}: {check.failure_info.failure}\n{check.failure_info.code_sample}"
+        elif isinstance(event, (events.NonFatalError, events.FatalError)):
+            yield str(getattr(event, "info", event))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_every_answer_is_as_the_document_says(town: Town, name: str, tell: Callable[[str, object], None]) -> None:
+    bridge = Bridge(town)
+    with town.working():
+        found = list(faults(schema_for(town, name, sendable(town, town.document), bridge)))
+    what = f"schemathesis as {name}, {EXAMPLES[name]} examples an operation"
+    tell(what, f"{bridge.statuses.total()} requests, {len(found)} failures")
+    assert not found, "\n\n".join(found[:25])
+    assert bridge.statuses.total() >= EXAMPLES[name] * len(list(operations(sendable(town, town.document))))
+    assert not [status for status in bridge.statuses if status >= 500], bridge.statuses
+
+
+def test_a_route_that_does_otherwise_is_found(town: Town) -> None:
+    """Three routes that lie: a status nobody told of, a field of another type, and an error of the server."""
+    for fault, lie in LIES.items():
+        found = " ".join(faults(schema_for(town, "asha", LYING, lie)))
+        assert fault in found, f"{fault} is not in: {found}"
