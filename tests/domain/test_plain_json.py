@@ -71,8 +71,10 @@ INNER = Inner(Decimal("1E+2"), NOON)
                 {date(2026, 4, 1): Decimal("-0.00")},
                 True,
             ),
-            f'{{"id":"{ID}","amount":"10.5","on":"2026-04-24","at":"2026-04-24T06:30:00Z",'
-            '"inner":{"amount":"100","at":"2026-04-24T06:30:00Z"},"notes":["a"],"by_day":{"2026-04-01":"0"},"open":true}',
+            (
+                f'{{"id":"{ID}","amount":"10.5","on":"2026-04-24","at":"2026-04-24T06:30:00Z",'
+                '"inner":{"amount":"100","at":"2026-04-24T06:30:00Z"},"notes":["a"],"by_day":{"2026-04-01":"0"},"open":true}'
+            ),
         ),
         (Brief(), "{}"),
         (Brief(inner=INNER), '{"inner":{"amount":"100","at":"2026-04-24T06:30:00Z"}}'),

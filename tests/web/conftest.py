@@ -20,6 +20,7 @@ from litestar import Litestar
 from msgspec import structs
 
 from portfolio_scheduler.db.accounts import Account
+from portfolio_scheduler.db.lines import opened_lines
 from portfolio_scheduler.db.pool import Pool
 from portfolio_scheduler.identity.passwords import Argon2Cost, hash_password
 from portfolio_scheduler.jobs import Pulse, work
@@ -147,10 +148,10 @@ def web() -> Litestar:
 @pytest.fixture
 async def site(database: Database, pool: Pool, api_pool: Pool, web: Litestar) -> AsyncIterator[Site]:
     """The API at 16:00 of a trading day, without people."""
-    async with staged(database, pool, FIRST_DAY) as stage:
+    async with staged(database, pool, FIRST_DAY) as stage, opened_lines(database.api, name="reads") as lines:
         stage.at(FIRST_DAY, 16)
         settings = structs.replace(stage.app.settings, proxies=("127.0.0.1/32",))
-        place = make_place(structs.replace(stage.app, settings=settings), api_pool, None, RELAXED)
+        place = make_place(structs.replace(stage.app, settings=settings), api_pool, lines, None, RELAXED)
         web.state.place = place
         transport = httpx.ASGITransport(app=web)  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as client:

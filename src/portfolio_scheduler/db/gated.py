@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal, LiteralString
 
-from portfolio_scheduler.db.round_trip import Prepared
+from portfolio_scheduler.db.lines import Prepared
 
 Scope = Literal["account", "seen", "own"]
 

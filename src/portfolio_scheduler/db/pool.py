@@ -119,8 +119,6 @@ class CountedConnection(AsyncConnection[TupleRow]):
         super().__init__(*args, **kwargs)
         self.cursor_factory = CountedCursor
         self.server_cursor_factory = CountedServerCursor
-        # The names of what this session has prepared (`db/round_trip.py`).
-        self.prepared: set[str] = set()
 
 
 def make_pool(
@@ -137,23 +135,10 @@ def make_pool(
     The API's connections commit each pipeline by themselves, so that a read is one round trip (`pipelined`). `name`
     ends up in `application_name`, where `pg_stat_activity` and the server's log show it.
     """
-    options = {
-        "application_name": f"portfolio-scheduler {name or role}",
-        "options": _session_options(LIMITS[role]),
-        "connect_timeout": 10,
-    }
-    if role == "api":  # only there: procrastinate opens connections with these options and this one of its own
-        options["autocommit"] = True
-        # A read of many joins takes PostgreSQL fifty times as long to plan as to run, so it is planned once for a
-        # connection, without looking at the parameters: all reads are by account, whichever it is.
-        options["options"] = f"{options['options']} -c plan_cache_mode=force_generic_plan"
-        # What is prepared is ours (`db/round_trip.py`): psycopg, which would prepare what is asked often, has the
-        # session forget everything whenever something is rolled back, as with each refused write.
-        options["prepare_threshold"] = None
     return AsyncConnectionPool(
         conninfo,
         connection_class=CountedConnection,
-        kwargs=options,
+        kwargs=session_options(role, name or role),
         min_size=min_size,
         max_size=max_size,
         timeout=wait_seconds,
@@ -163,15 +148,25 @@ def make_pool(
     )
 
 
-def _session_options(limits: Limits) -> str:
+def session_options(role: Role, name: str, **further: str) -> dict[str, Any]:
+    """How a connection of a role is opened; `further` are settings of its session."""
+    limits = LIMITS[role]
     values = {
         "timezone": "UTC",
         "jit": "off",
         "statement_timeout": limits.statement_seconds * 1000,
         "lock_timeout": limits.lock_seconds * 1000,
         "idle_in_transaction_session_timeout": limits.idle_in_transaction_seconds * 1000,
+        **further,
     }
-    return " ".join(f"-c {name}={value}" for name, value in values.items())
+    options: dict[str, Any] = {
+        "application_name": f"portfolio-scheduler {name}",
+        "options": " ".join(f"-c {setting}={value}" for setting, value in values.items()),
+        "connect_timeout": 10,
+    }
+    if role == "api":  # only there: procrastinate opens connections with these options and this one of its own
+        options["autocommit"] = True
+    return options
 
 
 @asynccontextmanager
@@ -195,36 +190,28 @@ async def _see_that_it_connects(pool: Pool) -> None:
     await connection.close()
 
 
-async def _connection_of(pool: Pool) -> CountedConnection:
+async def _connection_of(pool: Pool) -> Tx:
     try:
-        connection = await pool.getconn()
+        return await pool.getconn()
     except PoolTimeout as error:
         raise DatabaseUnavailable(
             f"No database connection became free within {pool.timeout:g} s: the database is down, or all "
             f"{pool.max_size} connections of the pool are busy; try again."
         ) from error
-    assert isinstance(connection, CountedConnection)
-    return connection
 
 
 @asynccontextmanager
-async def lent(pool: Pool) -> AsyncIterator[CountedConnection]:
-    """A connection, in whatever way it is used."""
-    connection = await _connection_of(pool)
-    try:
-        yield connection
-    finally:
-        await pool.putconn(connection)
-
-
-@asynccontextmanager
-async def pipelined(pool: Pool) -> AsyncIterator[CountedConnection]:
+async def pipelined(pool: Pool) -> AsyncIterator[Tx]:
     """Statements that travel together and are one implicit transaction of PostgreSQL's, for reads of the API.
 
     Results are there once the block has ended. Nothing that writes belongs here: it would commit.
     """
-    async with lent(pool) as connection, connection.pipeline():
-        yield connection
+    connection = await _connection_of(pool)
+    try:
+        async with connection.pipeline():
+            yield connection
+    finally:
+        await pool.putconn(connection)
 
 
 async def notices(pool: Pool, channel: str) -> AsyncIterator[str | None]:

@@ -16,8 +16,8 @@ from psycopg import AsyncCursor
 from psycopg.rows import class_row, tuple_row
 
 from portfolio_scheduler.db.gated import Gated, array
-from portfolio_scheduler.db.pool import CountedConnection, Pool, Tx, lent, pipelined, transaction
-from portfolio_scheduler.db.round_trip import Prepared, round_trip
+from portfolio_scheduler.db.lines import Lines, Prepared
+from portfolio_scheduler.db.pool import Pool, Tx, pipelined, transaction
 from portfolio_scheduler.errors import LoginRequired, NotFound
 
 Door = Literal["identity", "admin", "room"]
@@ -118,7 +118,7 @@ _decoder = msgspec.json.Decoder(Viewer)
 
 
 async def read_unless(
-    pool: Pool, entry: Entry, question: Gated, params: Mapping[str, Any], known: list[str]
+    lines: Lines, entry: Entry, question: Gated, params: Mapping[str, Any], known: list[str]
 ) -> tuple[Viewer, str | None, bytes | None]:
     """The version of what is asked for, and the document unless the version is known. No version: no such account."""
     values = (
@@ -132,8 +132,7 @@ async def read_unless(
         question.statement.name.encode(),
         question.given(params),
     )
-    async with lent(pool) as connection:
-        found = await round_trip(connection, (question.statement, ANSWER), values)
+    found = await lines.ask((question.statement, ANSWER), values)
     who, version, document = (found.get_value(0, column) for column in range(3))
     if who is None:
         raise LoginRequired(ENDED)
@@ -146,7 +145,7 @@ def _bytes(value: UUID | None) -> bytes | None:
     return None if value is None else str(value).encode()
 
 
-async def _entering(connection: CountedConnection, entry: Entry) -> AsyncCursor[_Row]:
+async def _entering(connection: Tx, entry: Entry) -> AsyncCursor[_Row]:
     entering = connection.cursor(row_factory=class_row(_Row))
     await entering.execute(entry.statement, entry.params)
     if entry.subject_id is not None:

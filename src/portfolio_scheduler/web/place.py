@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from portfolio_scheduler.app import App
+from portfolio_scheduler.db.lines import Lines
 from portfolio_scheduler.db.pool import Pool
 from portfolio_scheduler.identity.factor_box import FactorBox
 from portfolio_scheduler.identity.passwords import STRONG, Argon2Cost
@@ -26,6 +27,7 @@ class Place(Struct, frozen=True, kw_only=True):
 
     app: App
     pool: Pool  # as the API's role: row-level security shows it what its viewer may see
+    lines: Lines  # the same, for the reads that are asked most
     keyring: Keyring
     signer: Signer
     verifier: Verifier

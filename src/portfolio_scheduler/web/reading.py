@@ -94,7 +94,7 @@ async def answered(
     held = _held(request.headers.get("if-none-match", ""), mine)
     kept = place.bodies.get(key)
     known = [*held, kept.version] if kept else held
-    viewer, version, document = await read_unless(place.pool, entry, question.query, question.params, known)
+    viewer, version, document = await read_unless(place.lines, entry, question.query, question.params, known)
     check_scope(viewer, READ)
     if version is None:
         raise NotFound(question.absent)

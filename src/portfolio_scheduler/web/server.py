@@ -19,6 +19,7 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.types import Message, Scope
 
 from portfolio_scheduler.app import App
+from portfolio_scheduler.db.lines import Lines, opened_lines
 from portfolio_scheduler.db.pool import Pool, make_pool, opened
 from portfolio_scheduler.db.revisions import shipped
 from portfolio_scheduler.errors import PortfolioSchedulerError, SetupProblem
@@ -129,13 +130,14 @@ def make_web(place: Place, routes: Sequence[HTTPRouteHandler | WebsocketRouteHan
     return web
 
 
-def make_place(app: App, pool: Pool, pulse: Pulse | None, strictness: Strictness = STRICT) -> Place:
+def make_place(app: App, pool: Pool, lines: Lines, pulse: Pulse | None, strictness: Strictness = STRICT) -> Place:
     now = app.clock.now()
     keys = Keyring.open_keys(app.settings, now)
     issuer = app.settings.url
     return Place(
         app=app,
         pool=pool,
+        lines=lines,
         keyring=keys,
         signer=Signer(keys, issuer),
         verifier=Verifier(keys, issuer),
@@ -163,8 +165,8 @@ async def opened_place(app: App, pulse: Pulse | None, strictness: Strictness = S
     """What the routes work with, its connections open."""
     pool = make_pool(app.api_conninfo, "api", max_size=CONNECTIONS, wait_seconds=PATIENCE_SECONDS, name="web")
     hearing = make_pool(app.api_conninfo, "api", max_size=1, wait_seconds=PATIENCE_SECONDS, name="live")
-    async with opened(pool), opened(hearing):
-        place = make_place(app, pool, pulse, strictness)
+    async with opened(pool), opened(hearing), opened_lines(app.api_conninfo, name="reads") as lines:
+        place = make_place(app, pool, lines, pulse, strictness)
         async with place.live.hearing(hearing):
             yield place
 

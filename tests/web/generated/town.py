@@ -16,6 +16,7 @@ import msgspec
 import psycopg
 from psycopg.rows import dict_row
 
+from portfolio_scheduler.db.lines import opened_lines
 from portfolio_scheduler.db.pool import make_pool, opened
 from portfolio_scheduler.web.server import make_place, make_web
 from tests.conftest import Database
@@ -48,9 +49,10 @@ class Town:
     async def _open(self) -> Site:
         worker = await self._stack.enter_async_context(opened(make_pool(self.database.worker, "worker", max_size=4)))
         api = await self._stack.enter_async_context(opened(make_pool(self.database.api, "api", max_size=4)))
+        lines = await self._stack.enter_async_context(opened_lines(self.database.api, name="reads"))
         stage = await self._stack.enter_async_context(staged(self.database, worker, FIRST_DAY))
         stage.at(FIRST_DAY, 16)
-        place = msgspec.structs.replace(make_place(stage.app, api, None, RELAXED), patience_seconds=IMPATIENT)
+        place = msgspec.structs.replace(make_place(stage.app, api, lines, None, RELAXED), patience_seconds=IMPATIENT)
         web = make_web(place)
         transport = httpx.ASGITransport(app=web)  # type: ignore[arg-type]
         client = await self._stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url=ADDRESS))
