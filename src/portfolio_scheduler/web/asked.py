@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi.spec import Parameter
 
 from portfolio_scheduler.errors import InvalidInput
-from portfolio_scheduler.settings import LOOPBACK
+from portfolio_scheduler.settings import LOOPBACK, Settings
 
 PLAIN = r"^[^\x00-\x1f\x7f]*$"  # of texts in a body: without control characters, of which the database takes no NUL
 JSON = "application/json"
@@ -56,15 +56,19 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
 
 def _check_host(request: Request[Any, Any, Any]) -> None:
     """Pages of others that make their name point to this machine (DNS rebinding) are answered nothing."""
-    host = _name_of(request.headers.get("host", ""))
-    settings = request.app.state.place.app.settings
-    if host in LOOPBACK or host == urlsplit(settings.url).hostname:
+    if is_host_of(request.app.state.place.app.settings, request.headers.get("host", "")):
         return
     if request.route_handler.fn.__name__ not in OF_ANY_HOST:
         raise InvalidInput(
             "This is not the address of this installation: PORTFOLIO_SCHEDULER_URL says by which it is reached, and a "
             "proxy in front of it must pass on the header Host."
         )
+
+
+def is_host_of(settings: Settings, host: str) -> bool:
+    """Whether a header `Host` names this installation, or the machine itself."""
+    name = _name_of(host)
+    return name in LOOPBACK or name == urlsplit(settings.url).hostname
 
 
 def _name_of(host: str) -> str:

@@ -37,25 +37,32 @@ def place_of(state: State) -> Place:
 def entry_of(request: Request[Any, Any, State]) -> Entry:
     """The proof of who asks, as a dependency; without a valid one `LoginRequired`."""
     place: Place = request.app.state.place
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    address = address_of(request, place.app.settings.proxies)
+    return entry_from(place, request.headers.get("authorization", ""), address, request.scope["state"])
+
+
+def entry_from(place: Place, authorization: str, address: str, state: dict[str, Any]) -> Entry:
+    """The same from the header itself. A request counts once for its person, however often it is looked at."""
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise LoginRequired("Send a token: Authorization: Bearer TOKEN. POST /auth/login gives one.")
     now = place.app.clock.now()
-    address = address_of(request, place.app.settings.proxies)
     if opaque.kind_of(token) == opaque.Kind.API_TOKEN:
-        digest = opaque.digest_of(opaque.Kind.API_TOKEN, token)
-        place.pace.count(digest, now)
-        return Entry(at=now, token_digest=digest, address=address)
-    claims = place.verifier.verify(token, now)
-    request.scope["state"]["user"] = claims.user_id  # for the log, should this request be refused
-    place.pace.count(claims.user_id, now)
-    return Entry(
-        at=now,
-        session_id=claims.session_id,
-        user_id=claims.user_id,
-        good_until=claims.expires_at,
-        address=address,
-    )
+        entry = Entry(at=now, token_digest=opaque.digest_of(opaque.Kind.API_TOKEN, token), address=address)
+    else:
+        claims = place.verifier.verify(token, now)
+        state["user"] = claims.user_id  # for the log, should this request be refused
+        entry = Entry(
+            at=now,
+            session_id=claims.session_id,
+            user_id=claims.user_id,
+            good_until=claims.expires_at,
+            address=address,
+        )
+    if "counted" not in state:
+        place.pace.count(entry.user_id or entry.token_digest, now)
+        state["counted"] = True
+    return entry
 
 
 def address_only(request: Request[Any, Any, State]) -> str:

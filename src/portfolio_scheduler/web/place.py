@@ -13,6 +13,7 @@ from portfolio_scheduler.jobs import Pulse
 from portfolio_scheduler.web.bodies import Bodies
 from portfolio_scheduler.web.live import Live
 from portfolio_scheduler.web.pace import Pace
+from portfolio_scheduler.web.repeats import Repeats
 
 
 class Strictness(Struct, frozen=True, kw_only=True):
@@ -37,5 +38,6 @@ class Place(Struct, frozen=True, kw_only=True):
     live: Live
     pulse: Pulse | None  # None where no worker runs beside the web
     bodies: Bodies
+    repeats: Repeats
     revision: str  # of the tables this release works with
     patience_seconds: float = 20  # for a worker to do what somebody waits for

@@ -8,8 +8,10 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeAlias
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response
@@ -23,6 +25,7 @@ from portfolio_scheduler.db.gated import Gated
 from portfolio_scheduler.db.viewers import Entry, read_unless
 from portfolio_scheduler.domain.plain_json import encoded
 from portfolio_scheduler.errors import InvalidInput, NotFound
+from portfolio_scheduler.market.calendar import Calendar
 from portfolio_scheduler.web import tables
 from portfolio_scheduler.web.bodies import Body
 from portfolio_scheduler.web.entry import READ, check_scope
@@ -81,56 +84,97 @@ class Question(Struct, frozen=True, kw_only=True):
     absent: str = "There is no such account."
 
 
+class Asked(Struct, frozen=True, kw_only=True):
+    """A question as it was asked at a moment; asked again, it is the same as long as the moment is."""
+
+    question: Question
+    form: File
+    moment: tuple[str, ...]
+    digest: bytes  # of all that decides the answer but the rows and who asks
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """What there is to say."""
+
+    status: HTTPStatus
+    headers: dict[str, str]
+    body: bytes
+
+
 async def answered(
     place: Place, entry: Entry, request: Request[Any, Any, Any], question: Question, form: File | None
 ) -> Response[Any]:
     """The answer to a question as its viewer may have it. Whoever may not see the account is told it is absent."""
-    form = form or _accepted(request.headers.get("accept", ""))
-    who = repr((entry.session_id, entry.token_digest, entry.subject_id))
+    accept, moment = request.headers.get("accept", ""), moment_of(place)
+    params = repr(sorted(question.params.items()))
+    asked = Asked(
+        question=question,
+        form=form or _accepted(accept),
+        moment=moment,
+        digest=_digest(question.name, params, repr(question.made_by), *moment),
+    )
+    found = await find(place, entry, asked, request.headers.get("if-none-match", ""))
+    if asked.form == "json" and entry.subject_id is None:
+        place.repeats.put(request.scope, accept, asked)
+    if found.status == HTTPStatus.NOT_MODIFIED:
+        return Response(None, status_code=found.status, headers=found.headers, media_type=JSON)
+    return _formed(question, asked.form, found.body, found.headers)
+
+
+async def find(place: Place, entry: Entry, asked: Asked, if_none_match: str) -> Found:
+    """The answer as JSON, or that it is still what the client holds."""
+    question = asked.question
+    who = (entry.session_id or _NOBODY).bytes + (entry.token_digest or b"") + (entry.subject_id or _NOBODY).bytes
     # Of one account everybody who sees it gets the same; of all that somebody sees, each their own.
-    of = who if question.params.get("account") is None else ""
-    key = _digest(question.name, of, repr(sorted(question.params.items())), repr(question.made_by), *_moment(place))
-    mine = _digest(key.hex(), who, form).hex()
-    held = _held(request.headers.get("if-none-match", ""), mine)
+    key = asked.digest if question.query.scope == "account" else _blake(asked.digest, who)
+    mine = _blake(key, who, asked.form.encode()).hex()
+    held = _held(if_none_match, mine) if if_none_match else []
     kept = place.bodies.get(key)
     known = [*held, kept.version] if kept else held
     viewer, version, document = await read_unless(place.lines, entry, question.query, question.params, known)
     check_scope(viewer, READ)
     if version is None:
         raise NotFound(question.absent)
-    headers = {"ETag": f'"{version}-{mine}"', "Vary": "Accept, Authorization"}
+    headers = {"etag": f'"{version}-{mine}"', "vary": "Accept, Authorization"}
     if version in held:
-        return Response(None, status_code=HTTPStatus.NOT_MODIFIED, headers=headers, media_type=JSON)
+        return Found(status=HTTPStatus.NOT_MODIFIED, headers=headers, body=b"")
     if document is None:
         assert kept is not None
-        body = kept.content
-    else:
-        body = _made(question, document)
-        place.bodies.put(key, Body(version, body))
-    return _formed(question, form, body, headers)
-
-
-def _made(question: Question, document: bytes) -> bytes:
+        return Found(status=HTTPStatus.OK, headers=headers, body=kept.content)
     answer = question.make(document)
-    return answer if isinstance(answer, bytes) else encoded(answer)
+    body = answer if isinstance(answer, bytes) else encoded(answer)
+    place.bodies.put(key, Body(version, body))
+    return Found(status=HTTPStatus.OK, headers=headers, body=body)
 
 
-def _moment(place: Place) -> tuple[str, ...]:
+def moment_of(place: Place) -> tuple[str, ...]:
     """What an answer depends on besides the rows: the trading day, whether it has closed, what the calendar knows."""
-    now, calendar = place.app.clock.now(), place.app.calendar
-    session = calendar.session(current := calendar.trading_on(now))
-    closed = session is None or now >= session.closes_at
-    return (__version__, str(current), str(closed), str(calendar.edition))
+    return _moment(place.app.calendar, place.app.calendar.edition, place.app.clock.now().replace(microsecond=0))
+
+
+@lru_cache(maxsize=8)  # sessions close on whole seconds, and a second has many reads
+def _moment(calendar: Calendar, edition: int, second: datetime) -> tuple[str, ...]:
+    session = calendar.session(current := calendar.trading_on(second))
+    closed = session is None or second >= session.closes_at
+    return (__version__, str(current), str(closed), str(edition))
+
+
+_NOBODY = UUID(int=0)
 
 
 def _digest(*parts: str) -> bytes:
-    return hashlib.blake2b("\x00".join(parts).encode(), digest_size=12).digest()
+    return _blake("\x00".join(parts).encode())
+
+
+def _blake(*parts: bytes) -> bytes:
+    return hashlib.blake2b(b"".join(parts), digest_size=12).digest()
 
 
 def _held(header: str, mine: str) -> list[str]:
     """The versions that the client holds of this very answer."""
     tags = (tag.strip().removeprefix("W/").strip('"') for tag in header[:2000].split(","))
-    return [version for tag in tags if (version := tag.removesuffix(f"-{mine}")) != tag]
+    versions = (tag.removesuffix(f"-{mine}") for tag in tags if tag.endswith(f"-{mine}"))
+    return [version for version in versions if version.isascii() and version.isalnum()]
 
 
 def _accepted(accept: str) -> File:

@@ -31,9 +31,11 @@ from portfolio_scheduler.web import document, errors
 from portfolio_scheduler.web.asked import check_request, declared_parameters
 from portfolio_scheduler.web.bodies import Bodies
 from portfolio_scheduler.web.entry import address_only, entry_of, place_of
+from portfolio_scheduler.web.front import Front
 from portfolio_scheduler.web.live import Live
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.place import Place, Strictness
+from portfolio_scheduler.web.repeats import Repeats
 from portfolio_scheduler.web.routes import (
     accounts,
     admin,
@@ -127,6 +129,7 @@ def make_web(place: Place, routes: Sequence[HTTPRouteHandler | WebsocketRouteHan
         logging_config=None,
     )
     web.state.parameters = declared_parameters(web)
+    web.asgi_handler = Front(web.asgi_handler)
     return web
 
 
@@ -147,6 +150,7 @@ def make_place(app: App, pool: Pool, lines: Lines, pulse: Pulse | None, strictne
         live=Live(pool, app.clock),
         pulse=pulse,
         bodies=Bodies(),
+        repeats=Repeats(),
         revision=shipped()[-1],
     )
 
