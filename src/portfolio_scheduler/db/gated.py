@@ -11,11 +11,22 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal, LiteralString
 
+from msgspec import Struct
+
 from portfolio_scheduler.db.lines import Prepared
 
 Scope = Literal["account", "seen", "own"]
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """A question with its parameters, as PostgreSQL reads them."""
+
+    statement: Prepared
+    scope: bytes
+    account: bytes | None
+    given: bytes
 
 
 class Gated:
@@ -28,9 +39,15 @@ class Gated:
         digest = hashlib.blake2b(numbered.encode(), digest_size=8).hexdigest()
         self.statement = Prepared(f"read_{digest}", numbered)
 
-    def given(self, params: Mapping[str, Any]) -> bytes:
-        """The parameters of the document, as an array of texts."""
-        return array([_text(params[name]) for name in self.names])
+    def told(self, params: Mapping[str, Any]) -> Told:
+        """What `answer_to` is told of a question; the same as often as it is asked."""
+        account = _text(params["account"]) if self.scope == "account" else None
+        return Told(
+            statement=self.statement,
+            scope=self.scope.encode(),
+            account=None if account is None else account.encode(),
+            given=array([_text(params[name]) for name in self.names]),
+        )
 
 
 def array(texts: list[str | None]) -> bytes:

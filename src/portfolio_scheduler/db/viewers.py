@@ -15,7 +15,7 @@ from msgspec import Struct
 from psycopg import AsyncCursor
 from psycopg.rows import class_row, tuple_row
 
-from portfolio_scheduler.db.gated import Gated, array
+from portfolio_scheduler.db.gated import Told, array
 from portfolio_scheduler.db.lines import Lines, Prepared
 from portfolio_scheduler.db.pool import Pool, Tx, pipelined, transaction
 from portfolio_scheduler.errors import LoginRequired, NotFound
@@ -118,7 +118,7 @@ _decoder = msgspec.json.Decoder(Viewer)
 
 
 async def read_unless(
-    lines: Lines, entry: Entry, question: Gated, params: Mapping[str, Any], known: list[str]
+    lines: Lines, entry: Entry, told: Told, known: list[str]
 ) -> tuple[Viewer, str | None, bytes | None]:
     """The version of what is asked for, and the document unless the version is known. No version: no such account."""
     values = (
@@ -126,13 +126,13 @@ async def read_unless(
         None if entry.token_digest is None else b"\\x" + entry.token_digest.hex().encode(),
         entry.at.isoformat().encode(),
         _bytes(entry.subject_id),
-        question.scope.encode(),
-        _bytes(params.get("account")),
+        told.scope,
+        told.account,
         array([*known]),
-        question.statement.name.encode(),
-        question.given(params),
+        told.statement.name.encode(),
+        told.given,
     )
-    found = await lines.ask((question.statement, ANSWER), values)
+    found = await lines.ask((told.statement, ANSWER), values)
     who, version, document = (found.get_value(0, column) for column in range(3))
     if who is None:
         raise LoginRequired(ENDED)

@@ -3,6 +3,8 @@
 Whatever is not as it was the first time, or goes wrong, is the framework's: it knows how to say so.
 """
 
+from http import HTTPStatus
+
 import psycopg
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
@@ -50,7 +52,8 @@ async def _found(scope: HTTPScope) -> Found | None:
 
 
 async def _say(found: Found, send: Send) -> None:
-    headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(found.body)).encode())]
-    headers += [(name.encode(), value.encode()) for name, value in found.headers.items()]
+    headers = [(name.encode(), value.encode()) for name, value in found.headers.items()]
+    if found.status != HTTPStatus.NOT_MODIFIED:
+        headers += [(b"content-type", JSON.encode()), (b"content-length", str(len(found.body)).encode())]
     await send({"type": "http.response.start", "status": found.status.value, "headers": headers})
     await send({"type": "http.response.body", "body": found.body, "more_body": False})

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from portfolio_scheduler import __version__
 from portfolio_scheduler.clock import ist_date
-from portfolio_scheduler.db.gated import Gated
+from portfolio_scheduler.db.gated import Gated, Told
 from portfolio_scheduler.db.viewers import Entry, read_unless
 from portfolio_scheduler.domain.plain_json import encoded
 from portfolio_scheduler.errors import InvalidInput, NotFound
@@ -88,6 +88,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     """A question as it was asked at a moment; asked again, it is the same as long as the moment is."""
 
     question: Question
+    told: Told
     form: File
     moment: tuple[str, ...]
     digest: bytes  # of all that decides the answer but the rows and who asks
@@ -109,6 +110,7 @@ async def answered(
     params = repr(sorted(question.params.items()))
     asked = Asked(
         question=question,
+        told=question.query.told(question.params),
         form=form or _accepted(accept),
         moment=moment,
         digest=_digest(question.name, params, repr(question.made_by), *moment),
@@ -131,7 +133,7 @@ async def find(place: Place, entry: Entry, asked: Asked, if_none_match: str) -> 
     held = _held(if_none_match, mine) if if_none_match else []
     kept = place.bodies.get(key)
     known = [*held, kept.version] if kept else held
-    viewer, version, document = await read_unless(place.lines, entry, question.query, question.params, known)
+    viewer, version, document = await read_unless(place.lines, entry, asked.told, known)
     check_scope(viewer, READ)
     if version is None:
         raise NotFound(question.absent)
