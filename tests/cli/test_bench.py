@@ -39,6 +39,7 @@ AIMED_AT = {
     "as-of": 1,
     "rebuild": 0,
     "rewrap": 0,
+    "api": 9,
 }
 
 STARTED_ANEW = "simulator"  # the one whose process is started as outside the tests

@@ -60,6 +60,10 @@ class Service:
         async with aiohttp.ClientSession() as session, session.get(self.url + path) as answer:
             return answer.status, await answer.json(content_type=None), answer.headers
 
+    async def post(self, path: str, body: dict[str, str]) -> int:
+        async with aiohttp.ClientSession() as session, session.post(self.url + path, json=body) as answer:
+            return answer.status
+
     async def until_ready(self, seconds: float = 30) -> dict[str, Any]:
         last: Any = None
         deadline = time.monotonic() + seconds
@@ -187,8 +191,15 @@ async def test_the_command_serves_and_ctrl_c_ends_it(folder: Path) -> None:
     settings, port = settings_in(folder), free_port()
     with embedded.running(settings):  # stays up, so that stopping it is not measured
         async with started([*COMMAND, "serve", "--port", str(port)], settings, port) as service:
-            ready = await service.until_ready()
+            ready = await service.until_ready(90)  # it makes its database first
             assert ready["worker"] == "working"
+            assert service.process.stdout is not None
+            listening, nobody = [(await service.process.stdout.readline()).decode() for _ in range(2)]
+            assert listening.startswith(f"Listening on {service.url} ")
+            assert nobody.startswith("Nobody can log in yet. Set-up token for the first user")
+            newcomer = {"token": nobody.split()[-1], "name": "asha", "password": "eleven purple kettles sing"}
+            assert await service.post("/auth/register", newcomer) == 201
+            assert await service.post("/auth/register", newcomer) == 422
             other = await asyncio.create_subprocess_exec(
                 *COMMAND, "serve", "--port", str(port), env=environment(settings), stderr=asyncio.subprocess.PIPE
             )

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from portfolio_scheduler import __version__
 from portfolio_scheduler.bench import (
+    api,
     apply_only,
     end_to_end,
     footprint,
@@ -40,6 +41,7 @@ MEASURES: dict[str, Measure] = {
     "rebuild": long_history.measure_rebuild,
     "rewrap": rewrapping.measure,
     "live": live_events.measure,
+    "api": api.measure,
 }
 
 

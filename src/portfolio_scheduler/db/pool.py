@@ -118,6 +118,9 @@ class CountedConnection(AsyncConnection[TupleRow]):
         super().__init__(*args, **kwargs)
         self.cursor_factory = CountedCursor
         self.server_cursor_factory = CountedServerCursor
+        # Long reads → the name that this session knows them by (`db/gated.py`). psycopg has the session forget all that
+        # is prepared whenever something is rolled back, so they are forgotten here too (`transaction`, `savepoint`).
+        self.prepared: dict[str, str] = {}
 
 
 def make_pool(
@@ -141,6 +144,10 @@ def make_pool(
     }
     if role == "api":  # only there: procrastinate opens connections with these options and this one of its own
         options["autocommit"] = True
+        # A read of many joins takes PostgreSQL fifty times as long to plan as to run, so it is planned once for a
+        # connection, without looking at the parameters: all reads are by account, whichever it is.
+        options["options"] = f"{options['options']} -c plan_cache_mode=force_generic_plan"
+        options["prepare_threshold"] = 0
     return AsyncConnectionPool(
         conninfo,
         connection_class=CountedConnection,
@@ -186,18 +193,20 @@ async def _see_that_it_connects(pool: Pool) -> None:
     await connection.close()
 
 
-async def _connection_of(pool: Pool) -> Tx:
+async def _connection_of(pool: Pool) -> CountedConnection:
     try:
-        return await pool.getconn()
+        connection = await pool.getconn()
     except PoolTimeout as error:
         raise DatabaseUnavailable(
             f"No database connection became free within {pool.timeout:g} s: the database is down, or all "
             f"{pool.max_size} connections of the pool are busy; try again."
         ) from error
+    assert isinstance(connection, CountedConnection)
+    return connection
 
 
 @asynccontextmanager
-async def pipelined(pool: Pool) -> AsyncIterator[Tx]:
+async def pipelined(pool: Pool) -> AsyncIterator[CountedConnection]:
     """Statements that travel together and are one implicit transaction of PostgreSQL's, for reads of the API.
 
     Results are there once the block has ended. Nothing that writes belongs here: it would commit.
@@ -231,8 +240,9 @@ async def transaction(pool: Pool) -> AsyncIterator[Tx]:
     connection = await _connection_of(pool)
     try:
         _count("BEGIN")
-        async with connection.transaction():
-            yield connection
+        with _nothing_prepared_after_an_error(connection):
+            async with connection.transaction():
+                yield connection
         _count("COMMIT")
     except psycopg.errors.DiskFull as error:
         raise StorageFull from error
@@ -244,9 +254,20 @@ async def transaction(pool: Pool) -> AsyncIterator[Tx]:
 async def savepoint(tx: Tx) -> AsyncIterator[None]:
     """A part of a transaction that may fail alone, such as enqueueing a job that is already queued."""
     _count("SAVEPOINT")
-    async with tx.transaction():
-        yield
+    with _nothing_prepared_after_an_error(tx):
+        async with tx.transaction():
+            yield
     _count("RELEASE")
+
+
+@contextmanager
+def _nothing_prepared_after_an_error(tx: Tx) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if isinstance(tx, CountedConnection):
+            tx.prepared.clear()
+        raise
 
 
 def is_worth_retrying(error: psycopg.Error) -> bool:

@@ -112,6 +112,59 @@ CREATE TYPE public.viewer AS (
 ALTER TYPE public.viewer OWNER TO portfolio_scheduler;
 
 --
+-- Name: answer_unless(text[], text, text, text[]); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.answer_unless(known text[], version text, question text, given text[]) RETURNS text
+    LANGUAGE plpgsql
+    AS $$  -- with a search path of its own the statement would be planned anew each time
+DECLARE
+    answer text;
+BEGIN
+    IF version = ANY (known) THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE pg_catalog.format('EXECUTE %I (%s)', question,
+        (SELECT pg_catalog.string_agg(pg_catalog.quote_nullable(g.value), ', ' ORDER BY g.n)
+            FROM pg_catalog.unnest(given) WITH ORDINALITY g (value, n))) INTO answer;
+    RETURN answer;
+END
+$$;
+
+
+ALTER FUNCTION public.answer_unless(known text[], version text, question text, given text[]) OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION answer_unless(known text[], version text, question text, given text[]); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) IS 'the answer of a prepared statement, run only when the version is none of those that are known';
+
+
+--
+-- Name: app_accounts(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_accounts() RETURNS uuid[]
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RETURN ARRAY(SELECT a.id FROM public.broker_accounts a WHERE a.user_id = ANY ((SELECT public.app_owners())::uuid[]));
+END
+$$;
+
+
+ALTER FUNCTION public.app_accounts() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_accounts(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_accounts() IS 'the accounts themselves';
+
+
+--
 -- Name: app_door(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -152,6 +205,33 @@ ALTER FUNCTION public.app_now() OWNER TO portfolio_scheduler;
 --
 
 COMMENT ON FUNCTION public.app_now() IS 'the time this transaction of the API goes by';
+
+
+--
+-- Name: app_owners(); Type: FUNCTION; Schema: public; Owner: portfolio_scheduler
+--
+
+CREATE FUNCTION public.app_owners() RETURNS uuid[]
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path TO ''
+    AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT g.owner_id FROM public.viewer_grants g
+        WHERE g.viewer_id = public.app_user() AND g.ended_at IS NULL AND g.expires_at > public.app_now()
+            AND public.app_door() <> 'subject'
+    ) || public.app_user();
+END
+$$;
+
+
+ALTER FUNCTION public.app_owners() OWNER TO portfolio_scheduler;
+
+--
+-- Name: FUNCTION app_owners(); Type: COMMENT; Schema: public; Owner: portfolio_scheduler
+--
+
+COMMENT ON FUNCTION public.app_owners() IS 'whose accounts this transaction of the API may see: one''s own, and what is shared';
 
 
 --
@@ -4784,8 +4864,7 @@ CREATE POLICY api_select ON public.access_log FOR SELECT TO portfolio_scheduler_
 -- Name: account_heads api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.account_heads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.account_heads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
@@ -4806,33 +4885,28 @@ CREATE POLICY api_select ON public.api_tokens FOR SELECT TO portfolio_scheduler_
 -- Name: broker_accounts api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.broker_accounts FOR SELECT TO portfolio_scheduler_api USING (((user_id = ( SELECT public.app_user() AS app_user)) OR (user_id = ANY (ARRAY( SELECT g.owner_id
-   FROM public.viewer_grants g
-  WHERE ((g.viewer_id = ( SELECT public.app_user() AS app_user)) AND (g.ended_at IS NULL) AND (g.expires_at > ( SELECT public.app_now() AS app_now)) AND (( SELECT public.app_door() AS app_door) <> 'subject'::text))))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_select ON public.broker_accounts FOR SELECT TO portfolio_scheduler_api USING (((user_id = ANY (( SELECT public.app_owners() AS app_owners)::uuid[])) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
 -- Name: broker_payloads api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.broker_payloads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.broker_payloads FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: current_orders api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.current_orders FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.current_orders FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: holding_changes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.holding_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.holding_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
@@ -4846,88 +4920,77 @@ CREATE POLICY api_select ON public.idempotency_keys FOR SELECT TO portfolio_sche
 -- Name: ledger_events api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.ledger_events FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.ledger_events FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: login_probes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.login_probes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.login_probes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: notices api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.notices FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.notices FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: open_findings api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.open_findings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.open_findings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: order_fills api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.order_fills FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.order_fills FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: order_history api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.order_history FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.order_history FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: order_quantity_changes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.order_quantity_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.order_quantity_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: portfolio_snapshots api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.portfolio_snapshots FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.portfolio_snapshots FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: position_changes api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.position_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.position_changes FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: real_holdings api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.real_holdings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.real_holdings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
 -- Name: real_positions api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.real_positions FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.real_positions FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
@@ -4941,8 +5004,7 @@ CREATE POLICY api_select ON public.recovery_codes FOR SELECT TO portfolio_schedu
 -- Name: rereadings api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.rereadings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))));
+CREATE POLICY api_select ON public.rereadings FOR SELECT TO portfolio_scheduler_api USING ((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])));
 
 
 --
@@ -4963,8 +5025,7 @@ CREATE POLICY api_select ON public.socket_tickets FOR SELECT TO portfolio_schedu
 -- Name: sync_batches api_select; Type: POLICY; Schema: public; Owner: portfolio_scheduler
 --
 
-CREATE POLICY api_select ON public.sync_batches FOR SELECT TO portfolio_scheduler_api USING (((account_id = ANY (ARRAY( SELECT a.id
-   FROM public.broker_accounts a))) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
+CREATE POLICY api_select ON public.sync_batches FOR SELECT TO portfolio_scheduler_api USING (((account_id = ANY (( SELECT public.app_accounts() AS app_accounts)::uuid[])) OR (( SELECT public.app_door() AS app_door) = 'admin'::text)));
 
 
 --
@@ -5424,6 +5485,24 @@ GRANT USAGE ON SCHEMA public TO portfolio_scheduler_worker;
 
 
 --
+-- Name: FUNCTION answer_unless(known text[], version text, question text, given text[]); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.answer_unless(known text[], version text, question text, given text[]) TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_accounts(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_accounts() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_accounts() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_accounts() TO portfolio_scheduler_worker;
+
+
+--
 -- Name: FUNCTION app_door(); Type: ACL; Schema: public; Owner: portfolio_scheduler
 --
 
@@ -5439,6 +5518,15 @@ GRANT ALL ON FUNCTION public.app_door() TO portfolio_scheduler_worker;
 REVOKE ALL ON FUNCTION public.app_now() FROM PUBLIC;
 GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_api;
 GRANT ALL ON FUNCTION public.app_now() TO portfolio_scheduler_worker;
+
+
+--
+-- Name: FUNCTION app_owners(); Type: ACL; Schema: public; Owner: portfolio_scheduler
+--
+
+REVOKE ALL ON FUNCTION public.app_owners() FROM PUBLIC;
+GRANT ALL ON FUNCTION public.app_owners() TO portfolio_scheduler_api;
+GRANT ALL ON FUNCTION public.app_owners() TO portfolio_scheduler_worker;
 
 
 --

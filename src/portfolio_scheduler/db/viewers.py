@@ -11,9 +11,11 @@ from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from msgspec import Struct
+from psycopg import AsyncCursor
 from psycopg.rows import class_row, tuple_row
 
-from portfolio_scheduler.db.pool import Pool, Tx, pipelined, transaction
+from portfolio_scheduler.db.gated import Gated
+from portfolio_scheduler.db.pool import CountedConnection, Pool, Tx, pipelined, transaction
 from portfolio_scheduler.errors import LoginRequired, NotFound
 
 Door = Literal["identity", "admin", "room"]
@@ -98,16 +100,42 @@ async def read(
 ) -> tuple[Viewer, list[tuple[Any, ...]]]:
     """The rows of one query as the viewer may see them: one round trip, one implicit transaction."""
     async with pipelined(pool) as connection:
-        entering = connection.cursor(row_factory=class_row(_Row))
+        entering = await _entering(connection, entry)
         reading = connection.cursor(row_factory=tuple_row)
-        await entering.execute(entry.statement, entry.params)
-        if entry.subject_id is not None:
-            await look_at(connection, entry.subject_id)
         await reading.execute(query, params)
+    return await _entered(entering, entry), await reading.fetchall()
+
+
+async def read_unless(
+    pool: Pool, entry: Entry, question: Gated, params: Mapping[str, Any], known: list[str]
+) -> tuple[Viewer, list[tuple[Any, ...]]]:
+    """The version of what is asked for, and the document unless the version is known: one round trip as well."""
+    async with pipelined(pool) as connection:
+        entering = await _entering(connection, entry)
+        name = connection.prepared.get(question.key)
+        if is_new := name is None:
+            name = question.new_name()
+            await connection.cursor().execute(question.prepare(name), prepare=False)
+        reading = connection.cursor(row_factory=tuple_row)
+        await reading.execute(question.ask, question.params(params, name, known))
+    if is_new:
+        connection.prepared[question.key] = name
+    return await _entered(entering, entry), await reading.fetchall()
+
+
+async def _entering(connection: CountedConnection, entry: Entry) -> AsyncCursor[_Row]:
+    entering = connection.cursor(row_factory=class_row(_Row))
+    await entering.execute(entry.statement, entry.params)
+    if entry.subject_id is not None:
+        await look_at(connection, entry.subject_id)
+    return entering
+
+
+async def _entered(entering: AsyncCursor[_Row], entry: Entry) -> Viewer:
     viewer = _viewer(await entering.fetchone())
     if entry.subject_id is not None and not viewer.is_admin:  # no longer: what was read is not handed out
         raise NotFound("There is no such user.")
-    return viewer, await reading.fetchall()
+    return viewer
 
 
 @asynccontextmanager

@@ -28,6 +28,11 @@ class Bodies:
         self._held: OrderedDict[bytes, Body] = OrderedDict()
         self.size = 0
 
+    def resize(self, room: int) -> None:
+        """Another bound, in bytes; 0 keeps nothing."""
+        self._room = room
+        self._shrink()
+
     def get(self, key: bytes) -> Body | None:
         body = self._held.get(key)
         if body is not None:
@@ -42,6 +47,9 @@ class Bodies:
             return
         self._held[key] = body
         self.size += _size(body)
+        self._shrink()
+
+    def _shrink(self) -> None:
         while self.size > self._room:
             _, oldest = self._held.popitem(last=False)
             self.size -= _size(oldest)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, LiteralString, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from litestar import Request, Response
@@ -19,7 +19,8 @@ from msgspec import Struct
 
 from portfolio_scheduler import __version__
 from portfolio_scheduler.clock import ist_date
-from portfolio_scheduler.db.viewers import Entry, read
+from portfolio_scheduler.db.gated import Gated
+from portfolio_scheduler.db.viewers import Entry, read_unless
 from portfolio_scheduler.domain.plain_json import encoded
 from portfolio_scheduler.errors import InvalidInput, NotFound
 from portfolio_scheduler.web import tables
@@ -71,7 +72,7 @@ class Question(Struct, frozen=True, kw_only=True):
     """What a route asks of the database, and how the answer is made of what comes back."""
 
     name: str  # of the route; a file is called so
-    query: LiteralString  # gated by `db/reads/versions.py`
+    query: Gated
     params: Mapping[str, Any]
     make: Callable[[str], Struct | bytes]  # the document → the answer, or its JSON
     record: type[Struct]  # of a row in a file
@@ -85,12 +86,15 @@ async def answered(
 ) -> Response[Any]:
     """The answer to a question as its viewer may have it. Whoever may not see the account is told it is absent."""
     form = form or _accepted(request.headers.get("accept", ""))
-    key = _digest(question.name, repr(sorted(question.params.items())), repr(question.made_by), *_moment(place))
-    mine = _digest(key.hex(), repr((entry.session_id, entry.token_digest, entry.subject_id)), form).hex()
+    who = repr((entry.session_id, entry.token_digest, entry.subject_id))
+    # Of one account everybody who sees it gets the same; of all that somebody sees, each their own.
+    of = who if question.params.get("account") is None else ""
+    key = _digest(question.name, of, repr(sorted(question.params.items())), repr(question.made_by), *_moment(place))
+    mine = _digest(key.hex(), who, form).hex()
     held = _held(request.headers.get("if-none-match", ""), mine)
     kept = place.bodies.get(key)
     known = [*held, kept.version] if kept else held
-    viewer, rows = await read(place.pool, entry, question.query, {**question.params, "known": known})
+    viewer, rows = await read_unless(place.pool, entry, question.query, question.params, known)
     check_scope(viewer, READ)
     if not rows:
         raise NotFound(question.absent)

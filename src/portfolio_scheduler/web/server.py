@@ -12,7 +12,7 @@ import psycopg
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
-from litestar.datastructures import MutableScopeHeaders, State
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
@@ -154,17 +154,25 @@ async def listening(
     app: App, host: str, port: int, pulse: Pulse | None, strictness: Strictness = STRICT
 ) -> AsyncIterator[str]:
     """Answer requests inside this block. Yields the address; port 0 takes any free one."""
-    host, port = _free(host, port)
+    async with opened_place(app, pulse, strictness) as place, serving(make_web(place), host, port) as address:
+        yield address
+
+
+@asynccontextmanager
+async def opened_place(app: App, pulse: Pulse | None, strictness: Strictness = STRICT) -> AsyncIterator[Place]:
+    """What the routes work with, its connections open."""
     pool = make_pool(app.api_conninfo, "api", max_size=CONNECTIONS, wait_seconds=PATIENCE_SECONDS, name="web")
     hearing = make_pool(app.api_conninfo, "api", max_size=1, wait_seconds=PATIENCE_SECONDS, name="live")
     async with opened(pool), opened(hearing):
         place = make_place(app, pool, pulse, strictness)
-        async with place.live.hearing(hearing), _serving(make_web(place), host, port) as address:
-            yield address
+        async with place.live.hearing(hearing):
+            yield place
 
 
 @asynccontextmanager
-async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
+async def serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
+    """Granian's server in this process and this event loop. Yields the address."""
+    host, port = _free(host, port)
     server = Server(web, address=host, port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=True)
     task = asyncio.create_task(server.serve(), name="web")
     try:
@@ -179,15 +187,18 @@ async def _serving(web: Litestar, host: str, port: int) -> AsyncIterator[str]:
                 await task
 
 
+_SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+_OVER_TLS = [*_SECURITY, (b"strict-transport-security", STRICT_TRANSPORT.encode())]
+
+
 async def _secure(message: Message, scope: Scope) -> None:
     """A route may say otherwise of a header, as the pages do, by setting it itself."""
     if message["type"] == "http.response.start":
-        headers = MutableScopeHeaders.from_message(message)
-        for name, value in SECURITY_HEADERS.items():
-            headers.setdefault(name, value)
+        given = list(message["headers"])  # raw: building an object of them for each answer costs more than the read
+        named = {name.lower() for name, _ in given}
         place: Place = scope["litestar_app"].state.place
-        if place.app.settings.url.startswith("https:"):
-            headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
+        wanted = _OVER_TLS if place.app.settings.url.startswith("https:") else _SECURITY
+        message["headers"] = [*given, *(pair for pair in wanted if pair[0] not in named)]
 
 
 def _free(host: str, port: int) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from typing import LiteralString
 
+from portfolio_scheduler.db.gated import Gated
 from portfolio_scheduler.db.past import ORDER_STATES
 from portfolio_scheduler.db.reads.api_portfolio import SEEN_AND, SEEN_OF_MANY
 from portfolio_scheduler.db.reads.changes import ChangeRow, changes_page
@@ -17,23 +18,23 @@ _CHANGE_KEYS: tuple[LiteralString, ...] = ("r.trading_on", "r.observed_at", "r.a
 
 
 def _one(query: LiteralString) -> LiteralString:
-    return query.replace("ANY(%(accounts)s)", "%(account)s")
+    return query.replace("ANY(%(accounts)s)", "%(account)s").replace("account_id = a.id", "account_id = %(account)s")
 
 
-def _paged(written: LiteralString) -> LiteralString:
+def _paged(written: LiteralString) -> Gated:
     """Three parts: what completeness is judged by, the items, and the keys of the last one where more follow."""
     return of_account(SEEN_AND.replace("{rows}", written))
 
 
-def orders_query(*, newest_first: bool, then: bool) -> LiteralString:
+def orders_query(*, newest_first: bool, then: bool) -> Gated:
     return _paged(page(_one(orders_page(newest_first=newest_first, then=then)), OrderRow, _ORDER_KEYS))
 
 
-def fills_query(*, newest_first: bool) -> LiteralString:
+def fills_query(*, newest_first: bool) -> Gated:
     return _paged(page(_one(fills_page(newest_first=newest_first)), FillRow, _FILL_KEYS))
 
 
-def changes_query(*, newest_first: bool, of_one: bool) -> LiteralString:
+def changes_query(*, newest_first: bool, of_one: bool) -> Gated:
     """Of one account, which must be there, or of all that the viewer sees."""
     which: LiteralString = "a.id = %(account)s" if of_one else SEEN_BY_VIEWER
     written = page(changes_page(newest_first=newest_first, which=which), ChangeRow, _CHANGE_KEYS)
@@ -59,7 +60,7 @@ SELECT ({seen})::text || chr(30) || coalesce((SELECT ({order_item})::text FROM (
 """
 
 
-def order_query() -> LiteralString:
+def order_query() -> Gated:
     """Four parts: completeness, the order or nothing, its steps and its executions, oldest first."""
     return of_account(
         _STORY.replace("{seen}", SEEN_OF_ONE)
@@ -72,6 +73,4 @@ def order_query() -> LiteralString:
     )
 
 
-COVERED: LiteralString = of_account(
-    "SELECT coalesce(json_agg(r), '[]')::text FROM ({days}) r".replace("{days}", _one(COVERAGE))
-)
+COVERED = of_account("SELECT coalesce(json_agg(r), '[]')::text FROM ({days}) r".replace("{days}", _one(COVERAGE)))

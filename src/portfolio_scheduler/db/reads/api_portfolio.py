@@ -5,6 +5,7 @@ They are the queries of the command line, for one account, or for all of a user'
 
 from typing import LiteralString
 
+from portfolio_scheduler.db.gated import Gated
 from portfolio_scheduler.db.reads import holdings, positions, snapshots, summaries
 from portfolio_scheduler.db.reads.completeness import SEEN, SEEN_OF_ONE
 from portfolio_scheduler.db.reads.known import KNOWN
@@ -22,7 +23,7 @@ SEEN_AND: LiteralString = "SELECT ({seen})::text || chr(30) || ({rows})".replace
 
 
 def _one(query: LiteralString) -> LiteralString:
-    return query.replace("ANY(%(accounts)s)", "%(account)s")
+    return query.replace("ANY(%(accounts)s)", "%(account)s").replace("account_id = a.id", "account_id = %(account)s")
 
 
 def _rows(query: LiteralString) -> LiteralString:
@@ -33,16 +34,16 @@ def _with_seen(rows: LiteralString, before: LiteralString = "") -> LiteralString
     return before + SEEN_AND.replace("{rows}", rows)
 
 
-HOLDINGS_NOW: LiteralString = of_account(_with_seen(_rows(_one(holdings.NOW))))
-HOLDINGS_THEN: LiteralString = of_account(_with_seen(_rows(_one(holdings.THEN))))
-HOLDINGS_KNOWN: LiteralString = of_account(_with_seen(_rows(_one(holdings.THEN)), KNOWN))
-POSITIONS_NOW: LiteralString = of_account(_with_seen(_rows(_one(positions.NOW))))
-POSITIONS_THEN: LiteralString = of_account(_with_seen(_rows(_one(positions.THEN))))
-SUMMARY_NOW: LiteralString = of_account(_rows(_one(summaries.NOW)))
-SUMMARY_THEN: LiteralString = of_account(_rows(_one(summaries.THEN)))
+HOLDINGS_NOW = of_account(_with_seen(_rows(_one(holdings.NOW))))
+HOLDINGS_THEN = of_account(_with_seen(_rows(_one(holdings.THEN))))
+HOLDINGS_KNOWN = of_account(_with_seen(_rows(_one(holdings.THEN)), KNOWN))
+POSITIONS_NOW = of_account(_with_seen(_rows(_one(positions.NOW))))
+POSITIONS_THEN = of_account(_with_seen(_rows(_one(positions.THEN))))
+SUMMARY_NOW = of_account(_rows(_one(summaries.NOW)))
+SUMMARY_THEN = of_account(_rows(_one(summaries.THEN)))
 
 
-def snapshots_query(*, newest_first: bool) -> LiteralString:
+def snapshots_query(*, newest_first: bool) -> Gated:
     query = _one(snapshots.snapshots_page(newest_first=newest_first))
     written = page(query, SnapshotRow, ("r.trading_on", "r.revision"))
     return of_account(SEEN_AND.replace("{rows}", written))
@@ -51,13 +52,13 @@ def snapshots_query(*, newest_first: bool) -> LiteralString:
 _HOUSEHOLD: LiteralString = "SELECT ({summaries}) || chr(30) || ({held})"
 
 
-def _household(summary: LiteralString, held: LiteralString) -> LiteralString:
+def _household(summary: LiteralString, held: LiteralString) -> Gated:
     asked, lines = (_rows(query.replace("ANY(%(accounts)s)", _MINE)) for query in (summary, held))
     return of_accounts(_HOUSEHOLD.replace("{summaries}", asked).replace("{held}", lines), OF_VIEWER)
 
 
-HOUSEHOLD_NOW: LiteralString = _household(summaries.NOW, holdings.NOW)
-HOUSEHOLD_THEN: LiteralString = _household(summaries.THEN, holdings.THEN)
+HOUSEHOLD_NOW = _household(summaries.NOW, holdings.NOW)
+HOUSEHOLD_THEN = _household(summaries.THEN, holdings.THEN)
 
 SEEN_OF_MANY: LiteralString = """(
     SELECT coalesce(json_agg(s.seen), '[]')::text FROM ({seen} WHERE {which} ORDER BY a.created_at, a.id) s)

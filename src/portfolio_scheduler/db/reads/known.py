@@ -27,10 +27,6 @@ WITH known AS MATERIALIZED (
         WHERE r.account_id = b.account_id AND r.batch_id = b.id AND r.seq <= k.seq
         ORDER BY r.seq DESC LIMIT 1) r ON true
     WHERE b.trigger <> 'replay' AND b.finished_at <= %(known_at)s
-), coverage AS NOT MATERIALIZED (
-    SELECT b.account_id, b.trading_on, e.key AS section, 'partial' AS state
-    FROM effective_batches b, jsonb_each(b.sections) e GROUP BY b.account_id, b.trading_on, e.key
-    HAVING NOT bool_or(e.value ->> 'outcome' IN ('ok', 'not_entitled'))
 ), portfolio_snapshots AS NOT MATERIALIZED (
     SELECT s.* FROM portfolio_snapshots s JOIN known k ON k.account_id = s.account_id AND s.seq <= k.seq
 ), closing_prices AS NOT MATERIALIZED (

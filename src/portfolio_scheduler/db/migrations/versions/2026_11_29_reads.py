@@ -41,11 +41,56 @@ ALTER TABLE sync_batches ADD COLUMN last_seq bigint;
 COMMENT ON COLUMN sync_batches.last_seq IS 'the number of the account''s last fact when this batch ended: all that was known then';
 """
 
+# A statement whose plan is large costs most of a cheap answer before it has run at all, so it must not even begin
+# where it is not wanted. EXECUTE is of a statement that the connection has prepared, so it is planned once.
+ASK = """
+CREATE FUNCTION answer_unless(known text[], version text, question text, given text[]) RETURNS text
+LANGUAGE plpgsql AS $$  -- with a search path of its own the statement would be planned anew each time
+DECLARE
+    answer text;
+BEGIN
+    IF version = ANY (known) THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE pg_catalog.format('EXECUTE %I (%s)', question,
+        (SELECT pg_catalog.string_agg(pg_catalog.quote_nullable(g.value), ', ' ORDER BY g.n)
+            FROM pg_catalog.unnest(given) WITH ORDINALITY g (value, n))) INTO answer;
+    RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION answer_unless(text[], text, text, text[])
+    IS 'the answer of a prepared statement, run only when the version is none of those that are known';
+"""
+
+# An admin who looks at somebody sees what is theirs, not what others let them see: the access log tells of the one,
+# not of the others. The lists of an admin show accounts and batches beyond these, and nothing of what is in them.
+SEEN = """
+CREATE FUNCTION app_owners() RETURNS uuid[] LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT g.owner_id FROM public.viewer_grants g
+        WHERE g.viewer_id = public.app_user() AND g.ended_at IS NULL AND g.expires_at > public.app_now()
+            AND public.app_door() <> 'subject'
+    ) || public.app_user();
+END
+$$;
+COMMENT ON FUNCTION app_owners() IS 'whose accounts this transaction of the API may see: one''s own, and what is shared';
+
+CREATE FUNCTION app_accounts() RETURNS uuid[] LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
+BEGIN
+    RETURN ARRAY(SELECT a.id FROM public.broker_accounts a WHERE a.user_id = ANY ((SELECT public.app_owners())::uuid[]));
+END
+$$;
+COMMENT ON FUNCTION app_accounts() IS 'the accounts themselves';
+"""
+
 
 def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
     run(PRICES)
     run(KNOWN)
+    run(ASK)
+    run(SEEN)
 
 
 def downgrade() -> None:
