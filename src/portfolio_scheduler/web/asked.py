@@ -1,14 +1,18 @@
-"""What a request may look like, checked before its route runs: declared parameters only, JSON bodies only.
+"""What a request may look like, checked before its route runs: declared parameters only, JSON bodies of exact types.
 
 The declared ones are read from the OpenAPI document, so the two cannot differ.
 """
 
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from litestar import Litestar, Request
-from litestar.exceptions import HTTPException
-from litestar.openapi.spec import Parameter
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.spec import OpenAPIType, Parameter, Schema
 
 from portfolio_scheduler.errors import InvalidInput
 from portfolio_scheduler.settings import LOOPBACK
@@ -19,39 +23,82 @@ OF_ANY_HOST = {"alive", "ready"}  # probes ask by whatever address the machine h
 WITH_BODY = {"POST", "PUT", "PATCH", "DELETE"}
 
 
-def declared_parameters(web: Litestar) -> dict[str, frozenset[str]]:
-    """The names of the query parameters of each operation, by its id."""
+_PLACE = re.compile(r" - at `\$\.?(.*)`$")  # where in a body something is wrong, as msgspec says it
+
+
+def declared_parameters(web: Litestar) -> dict[str, dict[str, bool]]:
+    """The query parameters of each operation, by its id: their names, and whether any text will do for one."""
     found = {}
     for path in (web.openapi_schema.paths or {}).values():
         for operation in (path.get, path.post, path.put, path.patch, path.delete):
             if operation is not None and operation.operation_id is not None:
-                parameters = (p for p in operation.parameters or [] if isinstance(p, Parameter))
-                found[operation.operation_id] = frozenset(p.name for p in parameters if p.param_in == "query")
+                listed = [p for p in operation.parameters or [] if isinstance(p, Parameter) and p.param_in == "query"]
+                found[operation.operation_id] = {p.name: _is_text(p.schema) for p in listed}
     return found
+
+
+def _is_text(schema: Any) -> bool:
+    """Not one of some words, nor a number, a date, or an id."""
+    if not isinstance(schema, Schema):
+        return False
+    kinds = schema.type if isinstance(schema.type, list) else [schema.type]
+    return any(map(_is_text, schema.one_of or ())) or (
+        OpenAPIType.STRING in kinds and schema.format is None and schema.enum is None
+    )
 
 
 async def check_request(request: Request[Any, Any, Any]) -> None:
     """Before every route: unknown parameters and bodies of another kind are refused, not ignored."""
     handler = request.route_handler
     _check_host(request)
-    operations: dict[str, frozenset[str]] = request.app.state.parameters
+    operations: dict[str, dict[str, bool]] = request.app.state.parameters
     declared = operations.get(handler.fn.__name__)  # which is what the document calls the operation
-    if declared is not None and (unknown := sorted(set(request.query_params) - declared)):
-        raise InvalidInput(
-            f"`{unknown[0][:50]}` is not a parameter of this address; it has {', '.join(sorted(declared)) or 'none'}."
-        )
-    names = [name for name, _ in request.query_params.multi_items()]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InvalidInput(f"`{twice[0][:50]}` is there more than once; which of the two is meant, nobody knows.")
+    _check_parameters(list(request.query_params.multi_items()), declared)
     if request.method in WITH_BODY and _has_body(request):
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         expected = handler.opt.get("body_type", JSON)
         if kind != expected:
             raise HTTPException(status_code=415, detail=f"Send the body as {expected}.")
+        content = await request.body()
         try:
-            (await request.body()).decode()
+            content.decode()
         except UnicodeDecodeError as e:
             raise InvalidInput("The body is not UTF-8, as JSON is.") from e
+        if expected == JSON and handler.parsed_data_field is not None:
+            _check_types(content, handler.parsed_data_field.annotation)
+
+
+def _check_parameters(given: Sequence[tuple[str, str]], declared: Mapping[str, bool] | None) -> None:
+    """Of an address that the document does not name any parameter will do, once."""
+    names = [name for name, _ in given]
+    if declared is not None and (unknown := sorted(set(names) - declared.keys())):
+        raise InvalidInput(
+            f"`{unknown[0][:50]}` is not a parameter of this address; it has {', '.join(sorted(declared)) or 'none'}."
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidInput(f"`{twice[0][:50]}` is there more than once; which of the two is meant, nobody knows.")
+    for name, value in given:
+        # The framework takes either for a parameter that is not there, and would answer another question.
+        if declared is not None and (not value or (value.lower() == "null" and not declared[name])):
+            raise InvalidInput(f"`{name}` is {value or 'empty'}; leave it out instead.")
+
+
+def _check_types(content: bytes, kind: Any) -> None:
+    """The framework would take 0 for false, "7" for 7 and a number of seconds for an instant."""
+    try:
+        _reader(kind).decode(content)
+    except msgspec.ValidationError as e:
+        reason = str(e)
+        place = _PLACE.search(reason)
+        found = {"key": place[1] if place else "", "message": _PLACE.sub("", reason), "source": "body"}
+        raise ValidationException(detail="The body is not as it should be.", extra=[found]) from e
+    except msgspec.DecodeError as e:
+        raise InvalidInput("The body is not JSON.") from e
+
+
+@cache
+def _reader(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def _check_host(request: Request[Any, Any, Any]) -> None:
