@@ -39,6 +39,7 @@ AIMED_AT = {
     "as-of": 1,
     "rebuild": 0,
     "rewrap": 0,
+    "live": 4,
     "api": 9,
 }
 

@@ -116,7 +116,8 @@ async def _day(place: Arena, database: Server, killer: Killer, soak: Soak, proxi
 
 
 async def _crash_in_time(database: Server, chance: random.Random, soak: Soak) -> None:
-    while True:
+    ends_at = time.monotonic() + STORM_SECONDS
+    while time.monotonic() < ends_at:
         await asyncio.sleep(max(soak.crash_at - time.monotonic(), 0.5))
         soak.crash_at = time.monotonic() + chance.uniform(5, 40)
         await asyncio.shield(database.crash())

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import psycopg
 from msgspec import Struct
 
 from portfolio_scheduler.simulator.options import Load
-from tests.conftest import Database
-from tests.crash.arena import Arena, arena, copied
+from tests.conftest import Database, copied
+from tests.crash.arena import Arena, arena
 from tests.crash.oracle import Verdict
 
 T = TypeVar("T")
@@ -64,21 +65,24 @@ async def in_lanes(
 ) -> Outcome:
     """Share out the works over arenas of their own; each ends with the product's own checks."""
 
-    async def one(own: Sequence[T]) -> Outcome:
+    async def one(own: Sequence[T], database: Database) -> Outcome:
         outcome = Outcome()
-        with copied(template, admin) as database:
-            async with arena(database, count=count, load=load, kinds=kinds) as place:
-                await lane(place, outcome, own)
-                place.end_workers()
-                if checked:
-                    outcome.wrong += await place.problems()
+        async with arena(database, count=count, load=load, kinds=kinds) as place:
+            await lane(place, outcome, own)
+            place.end_workers()
+            if checked:
+                outcome.wrong += await place.problems()
         return outcome
 
     shares = [works[number::LANES] for number in range(min(LANES, len(works)))]
     total = Outcome()
-    # All of them end before one of them fails the test: each has connections, processes and a database to put away.
-    for outcome in await asyncio.gather(*(one(share) for share in shares), return_exceptions=True):
-        if isinstance(outcome, BaseException):
-            raise outcome
-        total = total.added(outcome)
+    # All databases are made before and dropped after: PostgreSQL drops none while another lane lets a long answer
+    # wait, and that lane would wait for us. All lanes end before one of them fails the test: each has connections and
+    # processes to put away.
+    with ExitStack() as databases:
+        places = [(share, databases.enter_context(copied(template, admin))) for share in shares]
+        for outcome in await asyncio.gather(*(one(*each) for each in places), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            total = total.added(outcome)
     return total

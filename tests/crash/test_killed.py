@@ -14,7 +14,7 @@ from tests.crash.points import failpoints
 from tests.crash.worker_process import Trouble
 from tests.scale import scaled
 
-RUNS = 242
+RUNS = 240
 ACCOUNTS = 4
 
 # Points that are reached at some times of day only, or once in a worker's life, or only when something is wrong.
@@ -31,7 +31,7 @@ async def test_a_worker_killed_at_any_failpoint_loses_nothing_and_doubles_nothin
     template: Database, admin: "psycopg.Connection[Any]", tell: Callable[[str, object], None]
 ) -> None:
     points = failpoints()
-    works = points * max(scaled(RUNS) // len(points), 2)
+    works = points * max(-(-scaled(RUNS) // len(points)), 2)
     outcome = await in_lanes(template, admin, works, killed, count=ACCOUNTS)
     tell("T1 killed at a failpoint", outcome)
     assert outcome.wrong == []

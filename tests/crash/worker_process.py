@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,9 +33,9 @@ from portfolio_scheduler.errors import PortfolioSchedulerError
 from portfolio_scheduler.jobs import Pulse, work
 from portfolio_scheduler.market.calendar import make_calendar
 from portfolio_scheduler.settings import Settings
-from tests.crash import twin
+from tests.crash import rival, twin
 
-Act = Literal["kill", "stop", "terminate", "40001", "40P01", "ask to end", "suspend"]
+Act = Literal["kill", "stop", "terminate", "40001", "40P01", "ask to end", "suspend", "tell"]
 CALENDAR = make_calendar()
 BUSY_SECONDS = 0.3
 BUSY = 3  # exit code: the database was not there at the start
@@ -93,10 +94,19 @@ async def _work(pipe: "Connection[Any, Any]", duty: Duty) -> None:
             vault=vault,
             brokers={"groww": Groww(duty.settings.groww_url, rates=UNLIMITED)},
         )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _say_where)
         with stopping() as stop:
             if duty.memory_bytes is not None:
                 _limit_memory(duty.memory_bytes)
             await work(app, stop, Pulse())
+
+
+def _say_where() -> None:
+    """Where everything in this process stands, for whoever looks into why it does not end."""
+    for task in asyncio.all_tasks():
+        print(task, file=sys.stderr)
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
 
 
 def _limit_memory(more: int) -> None:
@@ -117,8 +127,9 @@ class Troubles:
             "stop": self._stop,
             "suspend": self._suspend,
             "terminate": self._terminate,
-            "40001": self._raise_serialization,
-            "40P01": self._raise_deadlock,
+            "40001": lambda point: rival.overtake(duty.superuser),
+            "40P01": lambda point: rival.deadlock(duty.superuser),
+            "tell": lambda point: None,
             "ask to end": lambda point: os.kill(os.getpid(), signal.SIGTERM),
         }
 
@@ -149,12 +160,6 @@ class Troubles:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
                 " AND state = 'idle in transaction' AND application_name = 'portfolio-scheduler worker'"
             )
-
-    def _raise_serialization(self, point: str) -> None:
-        raise psycopg.errors.SerializationFailure("injected")
-
-    def _raise_deadlock(self, point: str) -> None:
-        raise psycopg.errors.DeadlockDetected("injected")
 
 
 class Worker:

@@ -1,7 +1,9 @@
 """A broker at its worst, against whole syncs: bursts of errors drawn by a seed, and one bad account among many."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import pytest
 
@@ -9,8 +11,10 @@ from portfolio_scheduler.app import App
 from portfolio_scheduler.brokers.groww.client import Groww
 from portfolio_scheduler.brokers.http import Policy
 from portfolio_scheduler.clock import StoppedClock
+from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.pool import Pool
 from portfolio_scheduler.domain.records import Outcome
+from portfolio_scheduler.jobs import SYNCS_AT_ONCE
 from portfolio_scheduler.market.calendar import make_calendar
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.server import SimulatorOptions, running
@@ -19,10 +23,11 @@ from portfolio_scheduler.sync.run import run_queued
 from tests.conftest import Database, keys_of
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger
-from tests.scale import scaled
+from tests.scale import PROOF, scaled
 
 ACCOUNTS = scaled(100)
 BAD = 4
+DAY = timedelta(days=1)
 PATIENT = Policy(deadline_seconds=5, backoff_seconds=0.02)
 
 
@@ -61,6 +66,39 @@ async def test_one_bad_account_among_many_stops_no_other(crowd: Stage, kind: str
     ended = await asyncio.gather(*(run(number) for number in range(1, ACCOUNTS + 1)))
     assert ended[BAD - 1] == "failed"
     assert [status for number, status in enumerate(ended, 1) if number != BAD] == ["completed"] * (ACCOUNTS - 1)
+
+
+@pytest.mark.skipif(not PROOF, reason="a figure of `make proof`: machines differ too much for a limit")
+async def test_what_one_bad_account_costs_the_others_in_time(crowd: Stage, tell: Callable[[str, object], None]) -> None:
+    """As many at once as a worker reads, with the retries of production: the bad one waits, the others go on."""
+    crowd.app.brokers["groww"] = Groww(crowd.sim.url)  # type: ignore[index]
+    accounts = [await crowd.connect(number) for number in range(1, ACCOUNTS + 1)]
+    took: list[float] = []
+    for on in (FIRST_DAY, FIRST_DAY + DAY, FIRST_DAY + 2 * DAY):  # the first has more to write
+        crowd.at(on, 16)
+        if len(took) == 2:
+            crowd.sim.add_fault(Fault(kind="status", path="/v1", account=BAD, status=502, times=None))
+        took.append(await _until_all_others_were_read(crowd, accounts))
+    without, with_it = took[1:]
+    tell(
+        "T36 one bad account",
+        f"{ACCOUNTS - 1} others read in {with_it:.1f} s, {without:.1f} s without it: {with_it / without - 1:+.0%}",
+    )
+
+
+async def _until_all_others_were_read(crowd: Stage, accounts: list[Account]) -> float:
+    at_once = asyncio.Semaphore(SYNCS_AT_ONCE)
+    ended: dict[int, float] = {}
+    began = time.monotonic()
+
+    async def run(number: int) -> None:
+        async with at_once:
+            report = await crowd.sync(accounts[number - 1])
+        ended[number] = time.monotonic()
+        assert (report.status == "completed") or number == BAD
+
+    await asyncio.gather(*(run(number) for number in range(1, ACCOUNTS + 1)))
+    return max(at for number, at in ended.items() if number != BAD) - began
 
 
 SEEDS = scaled(200, 40)

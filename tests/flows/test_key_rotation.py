@@ -82,7 +82,7 @@ async def test_credentials_that_wait_to_be_tried_are_rewrapped_too(stage: Stage)
         waiting = stage.app.sealer.seal(account.id, "credentials", b"untried", request_id)
         await tx.execute(
             "INSERT INTO account_requests (id, user_id, account_id, kind, sealed_credentials, created_at) "
-            "VALUES (%s, %s, %s, 'login', %s, %s)",
+            "VALUES (%s, %s, %s, 'change', %s, %s)",
             (request_id, account.user_id, account.id, waiting, stage.clock.now()),
         )
     keyring.rotated(settings, stage.clock.now())

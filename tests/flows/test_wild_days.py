@@ -1,10 +1,12 @@
 """Days at random: whatever a broker, a crash or a clock does, the ledger says what the model says."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import Phase
 from msgspec.structs import replace
 
 from portfolio_scheduler.db import ledger, snapshots
@@ -15,21 +17,27 @@ from portfolio_scheduler.domain.changes import ADDED, CANCELLED, MODIFIED, REMOV
 from portfolio_scheduler.domain.diff import diff
 from portfolio_scheduler.sync import run
 from portfolio_scheduler.sync.snapshot import snapshot_of
-from tests.flows.conftest import Stage
-from tests.flows.wild_days import Walk
-from tests.scale import scaled
+from tests.conftest import Database
+from tests.flows.wild_machine import DAYS, Months
+from tests.scale import PROOF, scaled
 
-DAYS = 30
-TRIES = 5  # months in which a broken twin must be caught
+MONTHS = scaled(200)
+TRIES = 20  # months in which a broken twin must be caught
 
 
-@pytest.mark.parametrize("seed", range(scaled(200)))
-async def test_a_month_at_random_is_written_down_as_it_was_told(
-    stage: Stage, seed: int, tell: Callable[[str, object], None]
+@pytest.fixture
+def months(template: Database, admin: "psycopg.Connection[Any]") -> Iterator[Months]:
+    with asyncio.Runner() as runner:
+        yield Months(runner, template, admin)
+
+
+@pytest.mark.long
+def test_months_at_random_are_written_down_as_they_were_told(
+    months: Months, tell: Callable[[str, object], None]
 ) -> None:
-    walk = Walk(stage, seed)
-    await walk.live(DAYS)
-    tell(f"wild month, seed {seed:3}", dict(walk.seen))
+    months.go(MONTHS)
+    tell("months at random", dict(sorted(months.seen.items())))
+    assert months.seen["days"] >= MONTHS * DAYS
 
 
 # ── the negative control: each broken twin must be caught ───────────────────────────────────────────────────────────
@@ -96,12 +104,20 @@ TWINS = {
 
 
 @pytest.mark.parametrize("twin", TWINS)
-async def test_a_broken_twin_is_caught(stage: Stage, twin: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of a few short walks must fail, else the walk proves nothing."""
+def test_a_broken_twin_is_caught(months: Months, twin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of a few months must fail, else the machine proves nothing."""
     monkeypatch.setattr(*TWINS[twin])
-    for seed in range(TRIES):
-        try:
-            await Walk(stage, seed).live(DAYS)
-        except (AssertionError, KeyError, psycopg.Error):
-            return
-    pytest.fail(f"{TRIES} months did not show that the product {twin}")
+    with pytest.raises((AssertionError, KeyError, psycopg.Error)):
+        months.go(TRIES, phases=[Phase.generate], derandomize=True, database=None)
+
+
+@pytest.mark.skipif(not PROOF, reason="shrinking takes hundreds of tries")
+def test_what_fails_is_shrunk_to_the_few_steps_it_takes(
+    months: Months, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str, object], None]
+) -> None:
+    """A sale is placed, filled and read: a month of sixty steps comes down to about these."""
+    monkeypatch.setattr(*TWINS["forgets sales"])
+    with pytest.raises(AssertionError):
+        months.go(TRIES, derandomize=True, database=None)
+    tell("a failing month, shrunk", f"{months.steps} steps")
+    assert months.steps <= 10

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from portfolio_scheduler.brokers.broker import AccessToken, Credentials
@@ -58,11 +59,16 @@ def isin_of(symbol: str) -> str:
     return f"INE{symbol:0<6}01"[:12]
 
 
-class Books:
-    """What is true at the broker: orders with their trades, holdings that follow a day later, positions of the day."""
+Act = tuple[str, int, int]  # what happens, to which of those it can happen to, and how much of it
 
-    def __init__(self, random: Random, client: str, on: date) -> None:
-        self.random = random
+
+class Books:
+    """What is true at the broker: orders with their trades, holdings that follow a day later, positions of the day.
+
+    Nothing here is left to chance: the same acts make the same books.
+    """
+
+    def __init__(self, client: str, on: date) -> None:
         self.client = client
         self.on = on
         self.orders: dict[str, Order] = {}  # all there ever were
@@ -71,7 +77,7 @@ class Books:
         self.listed: list[str] = []  # today's
         self.before: list[str] = []  # of the day before
         self.holdings = {
-            isin_of(s): a_holding(isin_of(s), random.randint(5, 50), 100, trading_symbol=s) for s in SHARES
+            isin_of(s): a_holding(isin_of(s), 5 + 9 * n, 100, trading_symbol=s) for n, s in enumerate(SHARES)
         }
         self.carried = 0  # futures
         self.cash = d(100000)
@@ -117,28 +123,24 @@ class Books:
 
     # ── what happens ──
 
-    def stir(self, at: datetime, *, trading: bool) -> None:
-        """Some of what can happen, at this moment. Nothing is filled while the exchange is closed."""
-        acts: list[Callable[[datetime], None]] = [self._place, self._place, self._move, self._amend, self._cancel]
-        acts += [self._fill] * 5 + [self._complete] * 2 if trading else []
-        for _ in range(self.random.randint(0, 9)):
-            self.random.choice(acts)(at)
-        if self.random.random() < 0.06:
-            self.random.choice([self._transfer_out, self._pledge, self._receive])()
-        if self.random.random() < 0.3:
-            self.cash += self.random.randint(-500, 500)
+    def act(self, acts: Sequence[Act], at: datetime, *, trading: bool) -> None:
+        """What can happen at this moment of what is asked. Nothing is filled while the exchange is closed."""
+        for name, which, amount in acts:
+            if trading or name not in IN_TRADING:
+                ACTS[name](self, which, amount, at)
 
     def _put(self, order: Order) -> None:
         self.orders[order.broker_order_id] = order
         self.versions.setdefault(order.broker_order_id, []).append(order)
 
-    def _place(self, at: datetime) -> None:
+    def _place(self, which: int, amount: int, at: datetime) -> None:
         name = f"{self.client}-{len(self.orders) + 1}"
-        symbol = self.random.choice((*SHARES, FUTURE))
+        symbols = (*SHARES, FUTURE)
+        symbol = symbols[which % len(symbols)]
         line = self.holdings.get(isin_of(symbol))
         spare = int(line.quantity) - self._being_sold(symbol) if line else 0
-        sells = self.random.random() < 0.4 and (symbol == FUTURE or spare > 0)
-        units = self.random.randint(1, min(spare, 30) if sells and symbol != FUTURE else 30)
+        sells = which >= len(symbols) and (symbol == FUTURE or spare > 0)
+        units = min(amount + 1, spare) if sells and symbol != FUTURE else amount + 1
         kind: dict[str, Any] = {"segment": "FNO", "product": "NRML"} if symbol == FUTURE else {}
         sides: dict[str, Any] = {"sell": units} if sells else {"buy": units}
         order = an_order(symbol, id=name, created_at=at.replace(microsecond=0), status="NEW", **sides, **kind).order
@@ -149,89 +151,104 @@ class Books:
         orders = [self.orders[name] for name in self.listed]
         return sum(int(o.quantity) for o in orders if o.side == "SELL" and o.trading_symbol == symbol)
 
-    def _working(self) -> Order | None:
-        working = [self.orders[name] for name in self.listed if self.orders[name].status in WORKING]
-        return self.random.choice(working) if working else None
+    def _one_of(self, statuses: Collection[str], which: int) -> Order | None:
+        """An order of today that has one of these."""
+        found = [self.orders[name] for name in self.listed if self.orders[name].status in statuses]
+        return found[which % len(found)] if found else None
 
-    def _fill(self, at: datetime) -> None:
-        if order := self._working():
-            units = self.random.randint(1, int(order.quantity - order.filled_quantity))
+    def _fill(self, which: int, amount: int, at: datetime) -> None:
+        if order := self._one_of(WORKING, which):
+            units = min(amount + 1, int(order.quantity - order.filled_quantity))
             trades = self.trades.setdefault(order.broker_order_id, [])
             name = f"{order.broker_order_id}/{len(trades) + 1}"
             trades.append(a_fill(units, order.price, order=order.broker_order_id, trade=name, traded_at=at))
             filled = order.filled_quantity + units
-            status = "EXECUTED" if filled == order.quantity else self.random.choice(("OPEN", order.status))
             left = order.quantity - filled
             self._put(
                 replace(
                     order,
                     filled_quantity=filled,
                     remaining_quantity=left,
-                    status=status,
+                    status="EXECUTED" if not left else "OPEN" if amount % 2 else order.status,
                     average_fill_price=order.price,
                 )
             )
 
-    def _move(self, at: datetime) -> None:
-        del at
-        if order := self._working():
-            self._put(replace(order, status=self.random.choice(WORKING), remark=self.random.choice((None, "seen"))))
+    def _move(self, which: int, amount: int, _: datetime) -> None:
+        if order := self._one_of(WORKING, which):
+            self._put(
+                replace(order, status=WORKING[amount % len(WORKING)], remark="seen" if amount >= len(WORKING) else None)
+            )
 
-    def _amend(self, at: datetime) -> None:
-        del at
-        if order := self._working():
-            more = 0 if order.side == "SELL" else self.random.randint(0, 5)
-            price = d(self.random.randint(90, 110)) if not order.filled_quantity else order.price
+    def _amend(self, which: int, amount: int, _: datetime) -> None:
+        if order := self._one_of(WORKING, which):
+            more = 0 if order.side == "SELL" else amount % 6
+            price = order.price if order.filled_quantity else d(90 + amount % 21)
             self._put(replace(order, quantity=order.quantity + more, price=price))
 
-    def _cancel(self, at: datetime) -> None:
-        del at
-        if order := self._working():
-            refused = not order.filled_quantity and self.random.random() < 0.3
+    def _cancel(self, which: int, amount: int, _: datetime) -> None:
+        if order := self._one_of(WORKING, which):
+            refused = not order.filled_quantity and amount % 10 > 6
             self._put(replace(order, status="REJECTED" if refused else "CANCELLED"))
 
-    def _complete(self, at: datetime) -> None:
-        del at
-        done = [self.orders[name] for name in self.listed if self.orders[name].status == "EXECUTED"]
-        if done:
-            self._put(replace(self.random.choice(done), status="COMPLETED"))
+    def _complete(self, which: int, _: int, __: datetime) -> None:
+        if order := self._one_of(("EXECUTED",), which):
+            self._put(replace(order, status="COMPLETED"))
 
-    def _transfer_out(self) -> None:
+    def _transfer_out(self, which: int, _: int, __: datetime) -> None:
         untouched = [i for i, line in self.holdings.items() if not self._being_sold(line.trading_symbol)]
         if len(untouched) > 1:
-            del self.holdings[self.random.choice(untouched)]
+            del self.holdings[untouched[which % len(untouched)]]
 
-    def _pledge(self) -> None:
-        isin = self.random.choice([*self.holdings])
-        line = self.holdings[isin]
-        self.holdings[isin] = replace(line, pledge_quantity=d(self.random.randint(0, int(line.quantity))))
+    def _pledge(self, which: int, amount: int, _: datetime) -> None:
+        if self.holdings:
+            isin = [*self.holdings][which % len(self.holdings)]
+            line = self.holdings[isin]
+            self.holdings[isin] = replace(line, pledge_quantity=min(d(amount), line.quantity))
 
-    def _receive(self) -> None:
-        symbol = self.random.choice(SHARES)
-        self._deliver(symbol, self.random.randint(1, 9))
+    def _receive(self, which: int, amount: int, _: datetime) -> None:
+        self._deliver(SHARES[which % len(SHARES)], 1 + amount % 9)
+
+    def _pay(self, which: int, amount: int, _: datetime) -> None:
+        self.cash += amount if which % 2 else -amount
 
 
-class Lies:
+ACTS: dict[str, Callable[[Books, int, int, datetime], None]] = {
+    "place": Books._place,
+    "fill": Books._fill,
+    "move": Books._move,
+    "amend": Books._amend,
+    "cancel": Books._cancel,
+    "complete": Books._complete,
+    "transfer out": Books._transfer_out,
+    "pledge": Books._pledge,
+    "receive": Books._receive,
+    "pay": Books._pay,
+}
+IN_TRADING = {"fill", "complete"}
+
+
+LIES = (
+    "stale", "omits an order", "never settles", "forgets earlier orders", "hides a holding", "hides all holdings",
+    "unavailable", "wants a login",
+)  # fmt: skip
+REFUSALS: Mapping[str, type[BrokerUnavailable] | type[BrokerLoginRequired]] = {
+    "unavailable": BrokerUnavailable,
+    "wants a login": BrokerLoginRequired,
+}
+ERRORS = ("BrokerThrottled", "BrokerUnavailable", "BrokerAnswerUnknown")
+
+
+class Lies(Struct, frozen=True, kw_only=True):
     """How the broker departs from its books in one reading."""
 
-    def __init__(self, random: Random | None = None, *, at_night: bool = False) -> None:
-        self.failing: dict[str, str] = {}  # section → class of the error
-        self.refuses: type[BrokerUnavailable] | type[BrokerLoginRequired] | None = None
-        self.hides_holdings = 0.0
-        self.stale = self.omits = self.unstable = self.old_lists = self.forgets = False
-        if random is None:
-            return
-        errors = ("BrokerThrottled", "BrokerUnavailable", "BrokerAnswerUnknown")
-        self.failing = {s: random.choice(errors) for s in (*BOOK, "fills", "prices") if random.random() < 0.03}
-        if random.random() < 0.04:
-            self.refuses = random.choice((BrokerUnavailable, BrokerLoginRequired))
-        self.hides_holdings = random.choice((0, 0, 0, 0, 0, 0, 0, 0, 0.2, 1))
-        self.stale, self.omits, self.unstable, self.forgets = (random.random() < p for p in (0.35, 0.05, 0.05, 0.2))
-        self.old_lists = at_night and random.random() < 0.5
+    told: frozenset[str] = frozenset()  # of LIES
+    failing: dict[str, str] = {}  # section → class of the error
+    yesterdays_lists: bool = False
+    salt: int = 0  # which order is stale, left out …
 
-    @property
-    def is_honest(self) -> bool:
-        return not (self.failing or self.refuses or self.hides_holdings or self.omits or self.unstable or self.stale)
+
+HONEST = Lies()
 
 
 class WildBroker:
@@ -242,7 +259,7 @@ class WildBroker:
 
     def __init__(self, books: Books) -> None:
         self.books = books
-        self.lies = Lies()
+        self.lies = HONEST
         self.now: datetime | None = None  # the broker's own clock
         self.heard = False
         self.served: dict[str, Any] = {}
@@ -293,7 +310,7 @@ class WildSession:
 
     def __init__(self, broker: WildBroker, clock: Clock) -> None:
         self._broker = broker
-        self._books, self._lies, self._random = broker.books, broker.lies, broker.books.random
+        self._books, self._lies, self._random = broker.books, broker.lies, Random(broker.lies.salt)
         self._at = clock.now()
 
     @property
@@ -303,8 +320,9 @@ class WildSession:
 
     async def fetch_book(self, sections: Collection[str] | None = None) -> Fetched:
         self._broker.heard = True
-        if self._lies.refuses is not None:
-            raise self._lies.refuses("the broker will not have us now", call="book")
+        for name, refusal in REFUSALS.items():
+            if name in self._lies.told:
+                raise refusal("the broker will not have us now", call="book")
         wanted = [name for name in BOOK if sections is None or name == "owner" or name in sections]
         return self._said([(name.partition(":")[0], name, name, self._about(name)) for name in wanted])
 
@@ -316,28 +334,36 @@ class WildSession:
             case "margin":
                 return Margin(clear_cash=self._books.cash)
             case "holdings":
-                lines = [self._books.holdings[isin] for isin in sorted(self._books.holdings)]
-                return tuple(line for line in lines if self._random.random() >= self._lies.hides_holdings)
+                return self._held()
             case "positions":
                 return tuple(p for p in self._books.positions() if p.segment == segment)
         return tuple(order for order in self._listed() if order.segment == segment)
 
+    def _held(self) -> tuple[Holding, ...]:
+        lines = [self._books.holdings[isin] for isin in sorted(self._books.holdings)]
+        if "hides all holdings" in self._lies.told:
+            return ()
+        if "hides a holding" in self._lies.told and lines:
+            lines.pop(self._random.randrange(len(lines)))
+        return tuple(lines)
+
     def _listed(self) -> list[Order]:
-        names = self._books.before if self._lies.old_lists else self._books.listed
+        names = self._books.before if self._lies.yesterdays_lists else self._books.listed
         orders = [self._books.orders[name] for name in names]
-        if orders and self._lies.stale:
+        if orders and "stale" in self._lies.told:
             versions = self._books.versions
             orders = [self._random.choice(versions[order.broker_order_id]) for order in orders]
-        if orders and self._lies.omits:
+        if orders and "omits an order" in self._lies.told:
             orders.pop(self._random.randrange(len(orders)))
         return orders
 
     async def fetch_earlier(self, orders: Sequence[Order]) -> Fetched:
         told = []
+        forgets = "forgets earlier orders" in self._lies.told
         for order in orders:
             name = order.broker_order_id
-            known: Any = name if self._lies.forgets else self._books.orders[name]
-            call = "unknown" if self._lies.forgets else "earlier"
+            known: Any = name if forgets else self._books.orders[name]
+            call = "unknown" if forgets else "earlier"
             told.append((call, f"earlier:{order.segment}", name, known))
         return Fetched(answers=self._said(told).answers)
 
@@ -377,7 +403,7 @@ class WildSession:
                 results[name] = SectionResult(
                     outcome=Outcome.FAILED, error=self._lies.failing[name], reason="it failed"
                 )
-            elif name.startswith("orders:") and self._lies.unstable:
+            elif name.startswith("orders:") and "never settles" in self._lies.told:
                 results[name] = SectionResult(outcome=Outcome.UNSTABLE, reason="it never settled")
         for call, section, request, what in told:
             failed = section in self._lies.failing
