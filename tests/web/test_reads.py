@@ -320,6 +320,8 @@ BAD: list[tuple[str, dict[str, str], str]] = [
     ("orders", {"side": "Null"}, "side"),
     ("orders", {"limit": "null"}, "limit"),
     ("orders", {"cursor": ""}, "cursor"),
+    ("holdings", {"known_at": "0.5"}, "known_at"),
+    ("holdings", {"known_at": "1776000000"}, "known_at"),
     ("orders", {"symbol": ""}, "symbol"),
     ("holdings", {"known_at": "2026-04-20"}, "known_at"),
     ("holdings", {"known_at": "2026-04-20T10:00:00"}, "known_at"),

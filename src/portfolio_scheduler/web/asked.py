@@ -5,7 +5,6 @@ The declared ones are read from the OpenAPI document, so the two cannot differ.
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,38 +19,39 @@ from portfolio_scheduler.settings import LOOPBACK
 PLAIN = r"^[^\x00-\x1f\x7f]*$"  # of texts in a body: without control characters, of which the database takes no NUL
 JSON = "application/json"
 OF_ANY_HOST = {"alive", "ready"}  # probes ask by whatever address the machine has
+TEXT, INSTANT = "text", "date-time"
 WITH_BODY = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")  # where in a body something is wrong, as msgspec says it
 
 
-def declared_parameters(web: Litestar) -> dict[str, dict[str, bool]]:
-    """The query parameters of each operation, by its id: their names, and whether any text will do for one."""
+def declared_parameters(web: Litestar) -> dict[str, dict[str, str | None]]:
+    """The query parameters of each operation, by its id: their names, and of what kind each is."""
     found = {}
     for path in (web.openapi_schema.paths or {}).values():
         for operation in (path.get, path.post, path.put, path.patch, path.delete):
             if operation is not None and operation.operation_id is not None:
                 listed = [p for p in operation.parameters or [] if isinstance(p, Parameter) and p.param_in == "query"]
-                found[operation.operation_id] = {p.name: _is_text(p.schema) for p in listed}
+                found[operation.operation_id] = {p.name: _kind_of(p.schema) for p in listed}
     return found
 
 
-def _is_text(schema: Any) -> bool:
-    """Not one of some words, nor a number, a date, or an id."""
+def _kind_of(schema: Any) -> str | None:
+    """TEXT where any will do, INSTANT; else None, as of words, numbers, dates and ids."""
     if not isinstance(schema, Schema):
-        return False
+        return None
     kinds = schema.type if isinstance(schema.type, list) else [schema.type]
-    return any(map(_is_text, schema.one_of or ())) or (
-        OpenAPIType.STRING in kinds and schema.format is None and schema.enum is None
-    )
+    if OpenAPIType.STRING in kinds and schema.enum is None:
+        return {None: TEXT, INSTANT: INSTANT}.get(schema.format)
+    return next((kind for each in schema.one_of or () if (kind := _kind_of(each)) is not None), None)
 
 
 async def check_request(request: Request[Any, Any, Any]) -> None:
     """Before every route: unknown parameters and bodies of another kind are refused, not ignored."""
     handler = request.route_handler
     _check_host(request)
-    operations: dict[str, dict[str, bool]] = request.app.state.parameters
+    operations: dict[str, dict[str, str | None]] = request.app.state.parameters
     declared = operations.get(handler.fn.__name__)  # which is what the document calls the operation
     _check_parameters(list(request.query_params.multi_items()), declared)
     if request.method in WITH_BODY and _has_body(request):
@@ -68,7 +68,7 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
             _check_types(content, handler.parsed_data_field.annotation)
 
 
-def _check_parameters(given: Sequence[tuple[str, str]], declared: Mapping[str, bool] | None) -> None:
+def _check_parameters(given: Sequence[tuple[str, str]], declared: Mapping[str, str | None] | None) -> None:
     """Of an address that the document does not name any parameter will do, once."""
     names = [name for name, _ in given]
     if declared is not None and (unknown := sorted(set(names) - declared.keys())):
@@ -77,16 +77,22 @@ def _check_parameters(given: Sequence[tuple[str, str]], declared: Mapping[str, b
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InvalidInput(f"`{twice[0][:50]}` is there more than once; which of the two is meant, nobody knows.")
-    for name, value in given:
-        # The framework takes either for a parameter that is not there, and would answer another question.
-        if declared is not None and (not value or (value.lower() == "null" and not declared[name])):
-            raise InvalidInput(f"`{name}` is {value or 'empty'}; leave it out instead.")
+    for name, value in given if declared is not None else ():
+        _check_value(name, value, declared[name])
+
+
+def _check_value(name: str, value: str, kind: str | None) -> None:
+    """The framework takes these for no parameter, or for seconds, and would answer another question."""
+    if not value or (value.lower() == "null" and kind != TEXT):
+        raise InvalidInput(f"`{name}` is {value or 'empty'}; leave it out instead.")
+    if kind == INSTANT and ":" not in value:
+        raise InvalidInput(f"`{name}` is no instant as RFC 3339 writes them: 2026-04-24T16:00:00Z.")
 
 
 def _check_types(content: bytes, kind: Any) -> None:
     """The framework would take 0 for false, "7" for 7 and a number of seconds for an instant."""
     try:
-        _reader(kind).decode(content)
+        msgspec.convert(_JSON.decode(content), kind)
     except msgspec.ValidationError as e:
         reason = str(e)
         place = _PLACE.search(reason)
@@ -96,9 +102,13 @@ def _check_types(content: bytes, kind: Any) -> None:
         raise InvalidInput("The body is not JSON.") from e
 
 
-@cache
-def _reader(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+def _whole(text: str) -> int | float:
+    """For JSON 7.0 is a whole number, as 7 is."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
+_JSON = msgspec.json.Decoder(float_hook=_whole)
 
 
 def _check_host(request: Request[Any, Any, Any]) -> None:

@@ -223,6 +223,12 @@ def test_a_value_of_nearly_the_right_type_is_refused(town: Town) -> None:
     assert tried > 100
 
 
+def test_a_whole_number_may_be_written_with_a_point(town: Town) -> None:
+    """JSON knows one kind of number."""
+    written = {"content": b'{"expires_in_days": 7.0}', "headers": {"Content-Type": "application/json"}}
+    assert town.ask(town.fresh("anand"), "POST", "/auth/invitations", **written).status_code == 201
+
+
 def test_nobody_makes_themselves_more_than_they_are(town: Town) -> None:
     """A field that is not the caller's to set is refused with every body, not ignored."""
     asker = Asker(town)

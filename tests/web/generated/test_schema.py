@@ -31,13 +31,14 @@ finally:
 EXAMPLES = {"asha": scaled(200, share=25), "vimala": scaled(200, share=33), "anand": scaled(200, share=33)}
 # What is well-formed may still not be takeable (422), contradict what is there, or not be this person's to do.
 TAKEN = ["2xx", "304", "401", "403", "404", "409", "422", "429"]
-# Rules between fields, which a schema cannot say; the operation's description does, and 400 names the field.
+# Rules that a schema cannot say, most of them between fields; the description does, and 400 names the field.
 SAID_IN_WORDS = {
     "connect_account": "which brokers there are, and which secrets each login needs",
     "register": "which names and passwords are too easily taken for another's or guessed",
     "grant_view": "that it ends within the next year",
     "set_schedules": "what a cron expression is, and which time zones there are",
     "preview_schedules": "the same",
+    "list_changes": "that `account_id` is ours; the tool puts the broker's in, which is called so in an account",
     "change_account": "which secrets each login needs, and that something must be changed",
 }
 
