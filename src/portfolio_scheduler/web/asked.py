@@ -71,13 +71,15 @@ async def check_request(request: Request[Any, Any, Any]) -> None:
 def _check_parameters(given: Sequence[tuple[str, str]], declared: Mapping[str, str | None] | None) -> None:
     """Of an address that the document does not name any parameter will do, once."""
     names = [name for name, _ in given]
-    if declared is not None and (unknown := sorted(set(names) - declared.keys())):
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidInput(f"`{twice[0][:50]}` is there more than once; which of the two is meant, nobody knows.")
+    if declared is None:
+        return
+    if unknown := sorted(set(names) - declared.keys()):
         raise InvalidInput(
             f"`{unknown[0][:50]}` is not a parameter of this address; it has {', '.join(sorted(declared)) or 'none'}."
         )
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InvalidInput(f"`{twice[0][:50]}` is there more than once; which of the two is meant, nobody knows.")
-    for name, value in given if declared is not None else ():
+    for name, value in given:
         _check_value(name, value, declared[name])
 
 
