@@ -94,6 +94,8 @@ async def test_only_declared_methods_are_answered(site: Site) -> None:
     for path, operations in paths.items():
         there = {name.upper() for name in operations} | {"OPTIONS"}
         filled = re.sub(r"{\w+}", "00000000-0000-4000-8000-000000000000", path)
+        asked = await person.ask("OPTIONS", filled)
+        assert (asked.status_code, set(asked.headers["allow"].split(", "))) == (204, there), path
         for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND"} - there:
             answer = await person.ask(method, filled)
             assert answer.status_code == 405, (method, path)

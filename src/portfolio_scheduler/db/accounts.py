@@ -145,6 +145,8 @@ async def add(
     except psycopg.errors.UniqueViolation as e:
         raise Conflict(f"There is already an account labelled {label!r}; choose another label.") from e
     except psycopg.errors.CheckViolation as e:
+        if e.diag.constraint_name != "broker_accounts_label_check":
+            raise  # nothing that whoever asks could do better
         raise InvalidInput("An account label has 1 to 100 characters.") from e
     await tx.execute("INSERT INTO account_heads (account_id) VALUES (%s)", (account_id,))
 

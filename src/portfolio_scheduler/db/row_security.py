@@ -79,9 +79,7 @@ POLICIES: dict[str, tuple[Policy, ...]] = {
         Policy("INSERT", writes="true"),  # what happened may always be said; it is never changed
     ),
     "account_requests": (
-        Policy(
-            "SELECT", sees=f"user_id = {ME} OR {COUNTING}"
-        ),  # nobody lists them; whoever asks is told if there is room
+        Policy("SELECT", sees=f"user_id = {ME} OR {COUNTING}"),
         Policy("INSERT", writes=f"user_id = {ME}"),
         Policy("UPDATE", sees=f"user_id = {ME}", writes=f"user_id = {ME}"),
     ),

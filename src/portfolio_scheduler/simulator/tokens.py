@@ -45,6 +45,11 @@ class Tokens:
         self._approved: dict[int, int] = {}
         self._count = 0
 
+    @property
+    def issued(self) -> list[str]:
+        """Every access token that was handed out and not replaced."""
+        return list(self._sessions)
+
     def approve(self, api_key: str) -> None:
         """The owner presses the button for today."""
         self._approved[self._number_of(api_key)] = token_day(self._world.now)

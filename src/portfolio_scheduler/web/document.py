@@ -5,7 +5,18 @@ from typing import Any
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, License, Schema, SecurityScheme, Tag
+from litestar.openapi.spec import (
+    Components,
+    License,
+    OpenAPI,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Parameter,
+    Schema,
+    SecurityScheme,
+    Tag,
+)
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 from msgspec import Struct
@@ -22,6 +33,25 @@ A figure that is not known is null, never 0. Lists come in pages: pass `next` of
 BEARER = "bearer"
 SECURITY: list[dict[str, list[str]]] = [{BEARER: []}]
 OPEN: list[dict[str, list[str]]] = [{}]  # for routes that need no login
+
+
+# What comes as a file when it is asked for, by the value of the parameter `format`.
+FILES = {
+    "csv": ("text/csv", Schema(type=OpenAPIType.STRING)),
+    "parquet": ("application/vnd.apache.parquet", Schema(type=OpenAPIType.STRING, content_media_type="binary")),
+}
+
+
+def tell_of_files(document: OpenAPI) -> None:
+    """Say which kinds of file an answer may be, too: the framework knows of one kind for each status."""
+    for path in (document.paths or {}).values():
+        answer = ((path.get and path.get.responses) or {}).get("200")
+        parameters = (path.get and path.get.parameters) or ()
+        schemas = [p.schema for p in parameters if isinstance(p, Parameter) and p.name == "format"]
+        forms = [form for schema in schemas if isinstance(schema, Schema) for form in schema.enum or ()]
+        if isinstance(answer, OpenAPIResponse) and answer.content is not None:
+            kinds = [FILES[form] for form in forms if form in FILES]
+            answer.content |= {kind: OpenAPIMediaType(schema=schema) for kind, schema in kinds}
 
 
 class StrictBodies(OpenAPISchemaPlugin):

@@ -24,7 +24,10 @@ Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=MOST, description="
 Cursor = Annotated[
     str | None,
     QueryParameter(
-        name="cursor", max_length=LONGEST_CURSOR, description="`next` of the page before; left out: the first."
+        name="cursor",
+        min_length=1,
+        max_length=LONGEST_CURSOR,
+        description="`next` of the page before; left out: the first.",
     ),
 ]
 

@@ -32,7 +32,7 @@ from portfolio_scheduler.web.entry import READ, check_scope
 from portfolio_scheduler.web.errors import PROBLEMS, WRITE_PROBLEMS
 from portfolio_scheduler.web.place import Place
 
-JSON, CSV, PARQUET = "application/json", "text/csv; charset=utf-8", "application/vnd.apache.parquet"
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
 AsOf = Annotated[
     date | None,
@@ -47,7 +47,9 @@ To = Annotated[date | None, QueryParameter(name="to", description="To this tradi
 On = Annotated[date | None, QueryParameter(name="on", description="Of this trading day only.")]
 Symbol = Annotated[
     str | None,
-    QueryParameter(name="symbol", max_length=60, description="This trading symbol, in any case; no pattern."),
+    QueryParameter(
+        name="symbol", min_length=1, max_length=60, description="This trading symbol, in any case; no pattern."
+    ),
 ]
 Segment = Annotated[
     Literal["CASH", "FNO", "COMMODITY"] | None, QueryParameter(name="segment", description="Of this segment.")

@@ -14,6 +14,7 @@ from granian.server.embed import Server
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.types import Message, Scope
@@ -107,7 +108,7 @@ def make_web(place: Place, routes: Sequence[HTTPRouteHandler | WebsocketRouteHan
     """The ASGI application."""
     web = Litestar(
         route_handlers=routes,
-        state=State({"place": place, "parameters": {}}),
+        state=State({"place": place, "parameters": {}, "methods": {}}),
         dependencies={
             "place": Provide(place_of, sync_to_thread=False),
             "entry": Provide(entry_of, sync_to_thread=False),
@@ -128,8 +129,10 @@ def make_web(place: Place, routes: Sequence[HTTPRouteHandler | WebsocketRouteHan
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
     )
+    document.tell_of_files(web.openapi_schema)
     web.state.parameters = declared_parameters(web)
     web.asgi_handler = Front(web.asgi_handler)
+    web.state.methods = {route.path_format: ", ".join(sorted(route.methods)) for route in web.routes}
     return web
 
 
@@ -201,10 +204,18 @@ async def _secure(message: Message, scope: Scope) -> None:
     """A route may say otherwise of a header, as the pages do, by setting it itself."""
     if message["type"] == "http.response.start":
         given = list(message["headers"])  # raw: building an object of them for each answer costs more than the read
+        if scope["type"] == ScopeType.HTTP and scope["method"] == "OPTIONS":
+            given = _with_all_methods(given, scope)
         named = {name.lower() for name, _ in given}
         place: Place = scope["litestar_app"].state.place
         wanted = _OVER_TLS if place.app.settings.url.startswith("https:") else _SECURITY
         message["headers"] = [*given, *(pair for pair in wanted if pair[0] not in named)]
+
+
+def _with_all_methods(headers: list[tuple[bytes, bytes]], scope: Scope) -> list[tuple[bytes, bytes]]:
+    """The framework names those of the first of several handlers of a path only."""
+    methods = scope["litestar_app"].state.methods.get(scope.get("path_template"), "").encode()
+    return [(name, methods if name.lower() == b"allow" else value) for name, value in headers]
 
 
 def _free(host: str, port: int) -> tuple[str, int]:

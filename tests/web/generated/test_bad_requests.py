@@ -200,6 +200,35 @@ def test_bodies_that_are_none_are_refused_by_name(town: Town) -> None:
                 assert answer.headers["content-type"].startswith("application/problem+json")
 
 
+# What a lenient reader takes for a value of that kind.
+NEARLY: dict[str, tuple[Any, ...]] = {
+    "boolean": (0, 1, "true", "null"),
+    "integer": ("7", 7.5, True),
+    "date-time": (1_800_000_000, "1800000000", "2026-06-01"),
+    "string": (7, True, ["x"]),
+}
+
+
+def test_a_value_of_nearly_the_right_type_is_refused(town: Town) -> None:
+    asker, tried = Asker(town), 0
+    for operation in finite(town.document):
+        for name, schema in (operation.body or {}).get("properties", {}).items():
+            kinds = [schema, *schema.get("oneOf", ())]
+            for kind in {kind.get("format", kind.get("type")) for kind in kinds if "enum" not in kind} & NEARLY.keys():
+                for value in NEARLY[kind]:
+                    answer = asker.ask(operation, json={**example(operation.body), name: value})
+                    assert answer.status_code == 400, f"{operation.name} takes {value!r} for {name}: {answer.text}"
+                    assert name in str(answer.json()["errors"]), answer.text
+                    tried += 1
+    assert tried > 100
+
+
+def test_a_whole_number_may_be_written_with_a_point(town: Town) -> None:
+    """JSON knows one kind of number."""
+    written = {"content": b'{"expires_in_days": 7.0}', "headers": {"Content-Type": "application/json"}}
+    assert town.ask(town.fresh("anand"), "POST", "/auth/invitations", **written).status_code == 201
+
+
 def test_nobody_makes_themselves_more_than_they_are(town: Town) -> None:
     """A field that is not the caller's to set is refused with every body, not ignored."""
     asker = Asker(town)

@@ -49,10 +49,15 @@ EARLIEST = date(2000, 1, 1)
 Status = Annotated[
     str | None,
     QueryParameter(
-        name="status", max_length=60, description="Only this status, as the broker words it: OPEN, EXECUTED …"
+        name="status",
+        min_length=1,
+        max_length=60,
+        description="Only this status, as the broker words it: OPEN, EXECUTED …",
     ),
 ]
-OrderId = Annotated[str | None, QueryParameter(name="order_id", max_length=200, description="Of this order only.")]
+OrderId = Annotated[
+    str | None, QueryParameter(name="order_id", min_length=1, max_length=200, description="Of this order only.")
+]
 OfAccount = Annotated[
     UUID | None, QueryParameter(name="account_id", description="Of this account. Left out: of all the viewer sees.")
 ]
