@@ -28,7 +28,7 @@ PARSES_DATES_ONLY = {"brokers/http.py: email.utils"}
 WEAK = re.compile(r"\b(?:md5|sha1|SHA1|MD5|RC4|3?DES|TripleDES|Blowfish|ECB|CBC|PKCS1v15)\b")
 WEAK_IS_MEANT = {
     "db/migrations/versions/2026_11_23_guards.py": "shortens the name of a trigger",
-    "db/reads/versions.py": "tells versions of an answer apart, to its own viewer",
+    "db/migrations/versions/2026_11_29_reads.py": "tells versions of an answer apart, to its own viewer",
     "brokers/groww/login.py": "HMAC-SHA1 is what Groww's TOTP is made with (RFC 6238)",
 }
 
@@ -103,7 +103,6 @@ def early_ends(source: str) -> Iterator[str]:
 # Between what the server made itself, where nobody sends either side; and tags of versions, which are no secrets.
 NO_SECRETS = {
     "web/gate.py: digest == held.refresh_digest",
-    "web/reading.py: (version := tag.removesuffix(f'-{mine}')) != tag",
 }
 
 
