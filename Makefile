@@ -20,7 +20,7 @@ run: $(STAMP) ## set up, then the demo: simulated Groww, embedded PostgreSQL, 60
 	@$(BIN)/portfolio-scheduler demo $(ARGS)
 
 test: $(STAMP) lint ## set up, then every check and every test
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_ARGS)
 
 proof: $(STAMP) ## every recipe as often as the proof asks, much longer than `make test` (PYTEST_ARGS="tests/flows")
 	@PROOF=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
