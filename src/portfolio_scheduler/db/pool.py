@@ -4,6 +4,7 @@ Two exceptions, each in its own module and nowhere else: Alembic's run with the 
 of the embedded cluster (`embedded`).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -21,7 +22,7 @@ from portfolio_scheduler.errors import DatabaseUnavailable, SetupProblem, Storag
 
 Role: TypeAlias = Literal["worker", "api"]
 Tx: TypeAlias = AsyncConnection[TupleRow]
-Pool: TypeAlias = AsyncConnectionPool[AsyncConnection[TupleRow]]
+Pool: TypeAlias = "ConnectionPool"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -123,6 +124,25 @@ class CountedConnection(AsyncConnection[TupleRow]):
         self.prepared: dict[str, str] = {}
 
 
+class ConnectionPool(AsyncConnectionPool[CountedConnection]):
+    """A pool that never swallows a cancellation.
+
+    Before Python 3.12 `asyncio.wait_for`, by which the pool waits for a free connection, forgets a cancellation that
+    comes in the same moment as the connection does (https://github.com/python/cpython/issues/86296): a heartbeat that
+    was told to end would beat for ever. The task itself still knows that it was told.
+    """
+
+    async def getconn(self, timeout: float | None = None) -> CountedConnection:  # noqa: ASYNC109 - the library's
+        task = asyncio.current_task()
+        assert task is not None
+        told = task.cancelling()
+        connection = await super().getconn(timeout)
+        if task.cancelling() > told:
+            await self.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
+
+
 def make_pool(
     conninfo: str,
     role: Role,
@@ -148,7 +168,7 @@ def make_pool(
         # connection, without looking at the parameters: all reads are by account, whichever it is.
         options["options"] = f"{options['options']} -c plan_cache_mode=force_generic_plan"
         options["prepare_threshold"] = 0
-    return AsyncConnectionPool(
+    return ConnectionPool(
         conninfo,
         connection_class=CountedConnection,
         kwargs=options,
@@ -195,14 +215,12 @@ async def _see_that_it_connects(pool: Pool) -> None:
 
 async def _connection_of(pool: Pool) -> CountedConnection:
     try:
-        connection = await pool.getconn()
+        return await pool.getconn()
     except PoolTimeout as error:
         raise DatabaseUnavailable(
             f"No database connection became free within {pool.timeout:g} s: the database is down, or all "
             f"{pool.max_size} connections of the pool are busy; try again."
         ) from error
-    assert isinstance(connection, CountedConnection)
-    return connection
 
 
 @asynccontextmanager
