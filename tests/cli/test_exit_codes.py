@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 # A command of every way to end, put beside the real ones, run through the real door.
@@ -38,6 +40,11 @@ def long() -> None:
     import time
     print("started", flush=True)
     time.sleep(30)
+
+@app.command()
+def document(size: int) -> None:
+    import typer
+    typer.echo(b"x" * size)
 
 @app.command()
 def much(lines: int) -> None:
@@ -127,3 +134,26 @@ def test_a_reader_that_goes_away_is_no_noise(lines: int) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=30) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_command_that_is_stopped_while_it_prints_goes_on_where_it_was(unbuffered: str) -> None:
+    """As by Ctrl-Z and `fg` behind a pager: the signal interrupts a write that waits for its reader."""
+    size = 300_000  # more than a pipe holds
+    process = command("document", str(size), PYTHONUNBUFFERED=unbuffered)
+    assert process.stdout is not None
+    beginning = os.read(process.stdout.fileno(), 1)  # and nothing into a buffer of ours
+    _until(process, psutil.STATUS_SLEEPING)
+    process.send_signal(signal.SIGSTOP)
+    _until(process, psutil.STATUS_STOPPED)
+    process.send_signal(signal.SIGCONT)
+    time.sleep(0.1)  # for the write to hear of it before it has a reader again
+    rest, err = process.communicate(timeout=30)
+    assert (process.returncode, len(beginning) + len(rest), err) == (0, size + 1, "")
+
+
+def _until(process: "subprocess.Popen[str]", status: str) -> None:
+    deadline = time.monotonic() + 20
+    while psutil.Process(process.pid).status() != status:
+        assert time.monotonic() < deadline, psutil.Process(process.pid).status()
+        time.sleep(0.01)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
+from portfolio_scheduler.db import lines
 from portfolio_scheduler.db.lines import WAITING, Lines, Prepared, opened_lines
 from portfolio_scheduler.db.pool import counted_statements
 from portfolio_scheduler.errors import DatabaseUnavailable
@@ -30,17 +31,17 @@ async def one(database: Database) -> AsyncIterator[Lines]:
     await lines.close()
 
 
-async def ask(lines: Lines, *needed: Prepared, given: str | None = None) -> str:
+async def ask(through: Lines, *needed: Prepared, given: str | None = None) -> str:
     values = () if given is None else (given.encode(),)
-    found = (await lines.ask(needed, values)).get_value(0, 0)
+    found = (await through.ask(needed, values)).get_value(0, 0)
     assert found is not None
     return found.decode()
 
 
 async def test_answers_belong_to_their_questions(database: Database) -> None:
-    async with opened_lines(database.api, name="reads") as lines:
+    async with opened_lines(database.api, name="reads") as several:
         words = [f"{number} ₹ \\ ' \"" for number in range(100)]
-        assert await asyncio.gather(*(ask(lines, ECHO, given=word) for word in words)) == words
+        assert await asyncio.gather(*(ask(several, ECHO, given=word) for word in words)) == words
 
 
 async def test_what_a_statement_needs_is_prepared_once_and_on_the_same_way(one: Lines) -> None:
@@ -104,6 +105,17 @@ async def test_a_connection_that_broke_while_nobody_asked_is_not_asked(
     assert await ask(one, ECHO, given="anew") == "anew"
 
 
+async def test_a_server_that_says_nothing_is_not_waited_for_for_ever(
+    one: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = await ask(one, BACKEND)
+    monkeypatch.setattr(lines, "ANSWER_SECONDS", 0.1)
+    with pytest.raises(DatabaseUnavailable, match="no answer"):
+        await ask(one, SLOW, given="30")
+    monkeypatch.undo()
+    assert await ask(one, BACKEND) != backend
+
+
 async def test_where_too_many_wait_already_more_are_refused(one: Lines) -> None:
     await ask(one, BACKEND)
     asked = [asyncio.create_task(ask(one, SLOW, given="0.3"))]
@@ -116,9 +128,9 @@ async def test_where_too_many_wait_already_more_are_refused(one: Lines) -> None:
 
 
 async def test_without_a_database_the_reason_is_told(database: Database) -> None:
-    async with opened_lines(psycopg.conninfo.make_conninfo(database.api, port=1), name="reads") as lines:
+    async with opened_lines(psycopg.conninfo.make_conninfo(database.api, port=1), name="reads") as several:
         with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
-            await ask(lines, BACKEND)
+            await ask(several, BACKEND)
 
 
 async def test_each_question_sees_what_was_committed_before_it(database: Database, one: Lines) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from portfolio_scheduler.web import front
 from portfolio_scheduler.web.pace import Pace
-from portfolio_scheduler.web.repeats import REMEMBERED, Repeats
+from portfolio_scheduler.web.repeats import LONGEST, REMEMBERED, Repeats
 from tests.web.conftest import Site, problem_of
 from tests.web.test_reads import READS, ROOT, asha_with, share
 
@@ -97,6 +97,17 @@ async def test_a_look_at_somebody_is_recorded_each_time(site: Site) -> None:
     assert [entry["kind"] for entry in log].count("admin_looked") == 3
 
 
+async def test_an_address_that_names_a_person_is_the_frameworks_however_it_is_written(
+    site: Site, framework: Counted
+) -> None:
+    asha, account = await asha_with(site)
+    path = f"{ROOT}/holdings/{account.id}?%75serId={asha.user}"
+    for times in (1, 2):
+        assert (await asha.get(path)).status_code == 200
+        assert framework.times >= times
+    assert (await site.person("deepa").get(path)).status_code == 404
+
+
 @pytest.mark.parametrize("headers", [{"Host": "elsewhere.example"}, {"Accept": "text/csv"}])
 async def test_another_question_at_the_same_address_is_another_question(
     site: Site, framework: Counted, headers: dict[str, str]
@@ -137,6 +148,8 @@ def test_only_the_last_addresses_are_remembered() -> None:
     for number in range(REMEMBERED + 1):
         repeats.put(scope(number), "", asked)  # type: ignore[arg-type]
     assert repeats.get(scope(0), "") is None
+    assert repeats.get(scope(1), "") is asked
+    repeats.put(scope(-2), "a" * LONGEST, asked)  # type: ignore[arg-type]
     assert repeats.get(scope(1), "") is asked
     repeats.put(scope(-1), "", asked)  # type: ignore[arg-type]
     assert repeats.get(scope(1), "") is asked

@@ -4,8 +4,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from io import TextIOWrapper
+from io import RawIOBase, TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 import typer
 
@@ -83,9 +84,7 @@ def main() -> None:
 
 def exit_code(run: Callable[[], object]) -> int:
     """Run a command to its exit code. The outermost door: what nothing else caught ends here, in one sentence."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without ₹ gets a question mark, not a traceback
+    sys.stdout, sys.stderr = _whole(sys.stdout), _whole(sys.stderr)
     try:
         try:
             run()
@@ -105,6 +104,18 @@ def exit_code(run: Callable[[], object]) -> int:
         typer.echo(_unexpected(e), err=True)
         return 1
     return 0
+
+
+def _whole(stream: TextIO) -> TextIO:
+    """The stream as it loses nothing. A terminal without ₹ gets a question mark, not a traceback; and Python without
+    buffers (PYTHONUNBUFFERED) would forget the rest of what it writes when a signal interrupts it, as after Ctrl-Z."""
+    if not isinstance(stream, TextIOWrapper):
+        return stream
+    if isinstance(stream.buffer, RawIOBase):
+        buffer = open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115
+        return TextIOWrapper(buffer, encoding=stream.encoding, errors="replace", line_buffering=True)
+    stream.reconfigure(errors="replace")
+    return stream
 
 
 def _unexpected(e: Exception) -> str:

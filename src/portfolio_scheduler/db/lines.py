@@ -19,12 +19,14 @@ from psycopg import AsyncConnection
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from portfolio_scheduler.db.pool import Tx, count, session_options, unreachable
+from portfolio_scheduler.db.pool import LIMITS, Tx, count, session_options, unreachable
 from portfolio_scheduler.errors import DatabaseUnavailable
 
 LINES = 4  # as many questions are worked on at the same time; PostgreSQL works well on few
 WAITING = 32  # on each of them, before further ones are refused
 OPEN_SECONDS = 2
+# PostgreSQL itself ends a statement sooner, even with some slow ones before it; a server that is gone says nothing.
+ANSWER_SECONDS = 3 * LIMITS["api"].statement_seconds
 
 
 class Prepared(Struct, frozen=True):
@@ -93,7 +95,12 @@ class _Line:
         except psycopg.OperationalError as error:
             self._lose(error)
             raise
-        return await question.answer
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await question.answer
+        except TimeoutError as error:
+            self._lose(psycopg.OperationalError("the database did not answer"))
+            raise DatabaseUnavailable(f"The database gave no answer within {ANSWER_SECONDS} s; try again.") from error
 
     async def _open(self) -> None:
         self._openers += 1

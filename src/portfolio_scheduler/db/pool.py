@@ -4,6 +4,7 @@ Two exceptions, each in its own module and nowhere else: Alembic's run with the 
 of the embedded cluster (`embedded`).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -21,7 +22,6 @@ from portfolio_scheduler.errors import DatabaseUnavailable, SetupProblem, Storag
 
 Role: TypeAlias = Literal["worker", "api"]
 Tx: TypeAlias = AsyncConnection[TupleRow]
-Pool: TypeAlias = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -121,6 +121,25 @@ class CountedConnection(AsyncConnection[TupleRow]):
         self.server_cursor_factory = CountedServerCursor
 
 
+class Pool(AsyncConnectionPool[CountedConnection]):
+    """A pool that never swallows a cancellation.
+
+    Before Python 3.12 `asyncio.wait_for`, by which the pool waits for a free connection, forgets a cancellation that
+    comes in the same moment as the connection does (https://github.com/python/cpython/issues/86296): a heartbeat that
+    was told to end would beat for ever. The task itself still knows that it was told.
+    """
+
+    async def getconn(self, timeout: float | None = None) -> CountedConnection:  # noqa: ASYNC109 - the library's
+        task = asyncio.current_task()
+        assert task is not None
+        told = task.cancelling()
+        connection = await super().getconn(timeout)
+        if task.cancelling() > told:
+            await self.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
+
+
 def make_pool(
     conninfo: str,
     role: Role,
@@ -135,7 +154,7 @@ def make_pool(
     The API's connections commit each pipeline by themselves, so that a read is one round trip (`pipelined`). `name`
     ends up in `application_name`, where `pg_stat_activity` and the server's log show it.
     """
-    return AsyncConnectionPool(
+    return Pool(
         conninfo,
         connection_class=CountedConnection,
         kwargs=session_options(role, name or role),
@@ -190,7 +209,7 @@ async def _see_that_it_connects(pool: Pool) -> None:
     await connection.close()
 
 
-async def _connection_of(pool: Pool) -> Tx:
+async def _connection_of(pool: Pool) -> CountedConnection:
     try:
         return await pool.getconn()
     except PoolTimeout as error:

@@ -118,7 +118,7 @@ async def answered(
         digest=_digest(question.name, params, repr(question.made_by), *moment),
     )
     found = await find(place, entry, asked, request.headers.get("if-none-match", ""))
-    if asked.form == "json" and entry.subject_id is None:
+    if asked.form == "json" and "userId" not in request.query_params:  # who looks at somebody is recorded each time
         place.repeats.put(request.scope, accept, asked)
     if found.status == HTTPStatus.NOT_MODIFIED:
         return Response(None, status_code=found.status, headers=found.headers, media_type=JSON)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from portfolio_scheduler.web.reading import Asked
 
 REMEMBERED = 4096  # addresses, two kilobytes each
+LONGEST = 1000
 
 Address: TypeAlias = tuple[str, bytes, str]
 
@@ -31,10 +32,11 @@ class Repeats:
         return asked
 
     def put(self, scope: HTTPScope, accept: str, asked: "Asked") -> None:
-        """Remember a question; whoever looks at somebody else is recorded each time, and asks the framework."""
-        if b"userid" in scope["query_string"].lower():
+        """Remember a question, unless it is an uncommonly long one."""
+        address = _address(scope, accept)
+        if sum(map(len, address)) > LONGEST:
             return
-        self._asked[_address(scope, accept)] = asked
+        self._asked[address] = asked
         if len(self._asked) > REMEMBERED:
             self._asked.popitem(last=False)
 
