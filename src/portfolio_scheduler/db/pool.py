@@ -22,7 +22,6 @@ from portfolio_scheduler.errors import DatabaseUnavailable, SetupProblem, Storag
 
 Role: TypeAlias = Literal["worker", "api"]
 Tx: TypeAlias = AsyncConnection[TupleRow]
-Pool: TypeAlias = "ConnectionPool"
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -124,7 +123,7 @@ class CountedConnection(AsyncConnection[TupleRow]):
         self.prepared: dict[str, str] = {}
 
 
-class ConnectionPool(AsyncConnectionPool[CountedConnection]):
+class Pool(AsyncConnectionPool[CountedConnection]):
     """A pool that never swallows a cancellation.
 
     Before Python 3.12 `asyncio.wait_for`, by which the pool waits for a free connection, forgets a cancellation that
@@ -168,7 +167,7 @@ def make_pool(
         # connection, without looking at the parameters: all reads are by account, whichever it is.
         options["options"] = f"{options['options']} -c plan_cache_mode=force_generic_plan"
         options["prepare_threshold"] = 0
-    return ConnectionPool(
+    return Pool(
         conninfo,
         connection_class=CountedConnection,
         kwargs=options,
