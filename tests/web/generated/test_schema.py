@@ -37,8 +37,11 @@ def sendable(town: Town, document: dict[str, Any]) -> dict[str, Any]:
                     parameter["schema"] = {"enum": [None]}
                 elif days := DAYS.get(_format(parameter["schema"])):
                     parameter["schema"] = {"enum": days}
-                elif method != "delete" and (found := ids.get(parameter["name"])):
-                    parameter["schema"] = {"anyOf": [{"enum": [found]}, parameter["schema"]]}
+                elif found := ids.get(parameter["name"]) if method != "delete" else None:
+                    if _format(parameter["schema"]):
+                        parameter["schema"] = {"anyOf": [{"enum": [found]}, parameter["schema"]]}
+                    else:  # of a text the tool would take any other for wrong
+                        parameter["example"] = found
     return told
 
 
