@@ -19,8 +19,10 @@ help: ## show this list
 run: $(STAMP) ## set up, then the demo: simulated Groww, embedded PostgreSQL, 60 trading days, live service (ARGS="--exit --json")
 	@$(BIN)/portfolio-scheduler demo $(ARGS)
 
-test: $(STAMP) lint ## set up, then every check and every test
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+test: $(STAMP) ## set up, then every check and every test (the checks go on while the tests begin)
+	@$(MAKE) --no-print-directory lint & checks=$$!; \
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(PYTEST_ARGS); tests=$$?; \
+	wait $$checks || { $(call say,The checks above failed: make lint); exit 2; }; exit $$tests
 
 proof: $(STAMP) ## every recipe as often as the proof asks, much longer than `make test` (PYTEST_ARGS="tests/flows")
 	@PROOF=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)

@@ -41,11 +41,14 @@ FIGURE = "figure: "
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests are begun first, half of them by each of two processes, so that neither waits at the end."""
+    """Long tests are begun first, by each process its share of them, so that none waits for another at the end."""
     long = [item for item in items if item.get_closest_marker("long")]
     short = [item for item in items if not item.get_closest_marker("long")]
-    half = len(short) // 2
-    items[:] = [*long[::2], *short[:half], *long[1::2], *short[half:]]
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items.clear()
+    for number in range(count):
+        items += long[number::count]
+        items += short[len(short) * number // count : len(short) * (number + 1) // count]
 
 
 class Database(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from portfolio_scheduler.simulator.options import SimulatorOptions
 from tests.conftest import open_folder
 from tests.crash import worker_process
 from tests.crash.conftest import nursery
+from tests.scale import PROOF
 
 __all__ = ["nursery"]
 
@@ -43,6 +44,7 @@ AIMED_AT = {
     "api": 9,
 }
 
+SLOW = {"apply", "limits"}  # even when quick, they take a quarter of a minute: `make proof`
 STARTED_ANEW = "simulator"  # the one whose process is started as outside the tests
 
 
@@ -66,7 +68,7 @@ def bench(*options: str) -> Any:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", [one for one in MEASURES if PROOF or one not in SLOW])
 def test_every_benchmark_says_its_figures_and_leaves_nothing_behind(
     request: pytest.FixtureRequest, temporary: Path, measure: str
 ) -> None:

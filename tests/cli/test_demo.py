@@ -23,6 +23,7 @@ def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {
         "PORTFOLIO_SCHEDULER_DATA": str(settings.data),
         "PORTFOLIO_SCHEDULER_KEYS": str(settings.keys),
+        "COLUMNS": "200",  # wide enough for its tables, however wide the terminal of the tests is
     }
     return subprocess.run(
         [sys.executable, "-m", "portfolio_scheduler", "demo", "--exit", "--days", "3", *options],

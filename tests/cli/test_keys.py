@@ -10,10 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 import pytest
 
 from portfolio_scheduler import keyring
 from portfolio_scheduler.app import running
+from portfolio_scheduler.db import passwords
 from portfolio_scheduler.errors import SecretUnreadable, SetupProblem
 from portfolio_scheduler.keyring import OLD_FILE, OPENING_FILE, SEALING_FILE
 from portfolio_scheduler.settings import load
@@ -26,8 +28,14 @@ OLD_KEY = bytes(base64.b64decode("vQ3yqkq1cV8rQ5mN0b7hHj2n1m9Yb8kqk0Jx2o7u3Zc=")
 
 @pytest.fixture(autouse=True)
 def own_keys(database: Database) -> Iterator[None]:
-    """These tests change the key files, which the tests of a process share."""
+    """These tests change the key files, which the tests of a process share; other tests made installations there."""
     keys = database.settings.keys
+    kept = keys / passwords.FILE
+    with psycopg.connect(database.superuser) as connection:
+        ours = f"install {connection.execute('SELECT install_id FROM install').fetchone()[0]}"  # type: ignore[index]
+    everybody = kept.read_text()
+    told = json.loads(everybody).items()
+    kept.write_text(json.dumps({name: held for name, held in told if name == ours or "install" not in name}))
     before = {file: file.read_bytes() for file in keys.iterdir() if file.name in keyring.FILES}
     for file in before:
         file.unlink()
@@ -37,6 +45,7 @@ def own_keys(database: Database) -> Iterator[None]:
     for file, content in before.items():
         file.write_bytes(content)
         file.chmod(0o644 if file.name == SEALING_FILE else 0o400)
+    kept.write_text(everybody)
 
 
 def status(terminal: Terminal) -> tuple[dict[str, tuple[str, int]], list[str]]:

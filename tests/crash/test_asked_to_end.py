@@ -1,5 +1,6 @@
 """T10 and T11: a worker is asked to end in the midst of its work, or runs out of memory."""
 
+import itertools
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -68,11 +69,11 @@ async def test_a_worker_that_runs_out_of_memory_costs_no_other_account_its_sync(
     failed: list[str] = []
 
     async def lane(place: Arena, outcome: Outcome, works: Sequence[int]) -> None:
-        for _ in works:
-            place.next_moment(NOON)
+        for hour in itertools.islice(itertools.cycle((NOON, EVENING)), len(works)):
+            place.next_moment(hour)
             failed.append(await _without_memory(place, outcome, 12 * MEGABYTE))
             while failed[-1] == AT_ITS_START:  # it had less than it takes to begin: that proves nothing of the others
-                place.next_moment(NOON)
+                place.next_moment(hour, another_day=True)
                 failed[-1] = await _without_memory(place, outcome, 16 * MEGABYTE)
 
     outcome = await in_lanes(template, admin, range(scaled(10)), lane, count=10)

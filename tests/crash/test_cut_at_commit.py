@@ -64,8 +64,10 @@ async def test_an_apply_that_the_database_ends_is_tried_again(
 ) -> None:
     """An administrator ends the session, or another transaction gets in its way; PostgreSQL says so, nobody else.
 
-    It happens four times to each worker, in the midst of what it writes.
+    It happens four times to each worker, in the midst of what it writes. What overtakes it meets all of its batches at
+    once, and each is tried three times only, so that happens twice.
     """
+    times = 2 if act == "40001" else 4
     happened: list[int] = []
     again: list[int] = []
 
@@ -74,7 +76,7 @@ async def test_an_apply_that_the_database_ends_is_tried_again(
         for number, point in enumerate(points):
             place.next_moment(EVENING if number % 2 else NOON)
             told = Trouble(point=point, act="tell", times=1000)
-            worker = place.start(told, Trouble(point=point, act=act, times=4))
+            worker = place.start(told, Trouble(point=point, act=act, times=times))
             if not await place.done():
                 outcome.wrong.append("not all accounts were read")
             acts = Counter(what for what, _ in worker.told())
@@ -86,7 +88,7 @@ async def test_an_apply_that_the_database_ends_is_tried_again(
 
     wanted = scaled(TIMES[act])
     points = POINTS[act]
-    outcome = await in_lanes(template, admin, (points * wanted)[: max(-(-wanted // 4), 2)], lane)
+    outcome = await in_lanes(template, admin, (points * wanted)[: max(-(-wanted // times), 2)], lane)
     tell(f"T8/T9 {act} in the midst of it", f"{sum(happened)} times, {sum(again)} tried again; {outcome}")
     assert outcome.wrong == []
     assert sum(happened) >= wanted

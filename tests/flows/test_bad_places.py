@@ -30,6 +30,7 @@ from tests.builders import TUESDAY
 from tests.conftest import copy_installed
 from tests.flows.conftest import FIRST_DAY, Stage
 from tests.flows.ledger_checks import check_ledger
+from tests.scale import PROOF
 
 WAIT_SECONDS = 2  # for a connection, where the product waits ten: here the database is down on purpose
 LOOK_SECONDS = 0.5  # between two looks at whether the server runs, where the product waits five
@@ -141,7 +142,9 @@ def stuff(disk: Path, *, leave: int = 65_536) -> Path:
     return ballast
 
 
-@pytest.mark.parametrize("full", ["tables", "log"])
+@pytest.mark.parametrize(
+    "full", ["tables", pytest.param("log", marks=pytest.mark.skipif(not PROOF, reason="the other disk: make proof"))]
+)
 @pytest.mark.long
 async def test_a_full_disk_keeps_every_acknowledged_batch_and_heals_without_a_restart(
     folder: Path, prepared: Path, full: str

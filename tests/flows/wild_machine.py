@@ -230,9 +230,12 @@ class Months:
                 with psycopg.connect(database.superuser, autocommit=True) as looks:
                     yield Stage(app, self._simulator, clock), looks
 
-    def go(self, count: int, **more: Any) -> None:
-        """So many months, or a failure that is shrunk. Hypothesis ends some early: others take their place."""
-        for number in itertools.count(1):
+    def go(self, count: int, *, first: int = 1, **more: Any) -> None:
+        """So many months, or a failure that is shrunk. Hypothesis ends some early: others take their place.
+
+        `first` is the number of the first of them, of those that are the same each time.
+        """
+        for number in itertools.count(first):
             if (days := count * DAYS - self.seen["days"]) <= 0:
                 return
             settings = hypothesis.settings(

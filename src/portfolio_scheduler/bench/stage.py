@@ -89,6 +89,9 @@ class Stage:
         started = clock.monotonic()
         due = [Due(account_id=account_id, slot_at=now, trigger="scheduled") for account_id in account_ids]
         async with transaction(self.app.pool) as tx:
+            # As the planner does: who holds an account may add its batch. A worker's own planner may be at it too.
+            query = "SELECT FROM broker_accounts WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+            await tx.execute(query, (list(account_ids),))
             await queue.enqueue(tx, await planning.add_due(tx, due, now))
         while await self._open():
             if clock.monotonic() - started > PATIENCE_SECONDS:
