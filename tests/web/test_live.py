@@ -81,7 +81,10 @@ async def closed(socket: aiohttp.ClientWebSocketResponse, seconds: float = 10) -
 @pytest.fixture
 async def served(site: Site) -> AsyncIterator[Served]:
     app = site.stage.app
-    async with listening(app, "127.0.0.1", 0, None, RELAXED) as address, aiohttp.ClientSession() as http:
+    async with (
+        listening(app, "127.0.0.1", 0, None, RELAXED) as address,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,  # else the 101st socket waits for ever
+    ):
         yield Served(site, address, http)
 
 

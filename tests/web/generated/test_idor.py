@@ -191,6 +191,7 @@ class Matrix:
         self.own = {who: {} if who == "nobody" else town.ids_of(who) for who in OTHERS}
         self.marks = town.marks_of("asha")
         self.asked = 0
+        self.people: dict[str, Person] = {}  # whose sessions are as they were: only reads were asked since
 
     def faults(self, document: Mapping[str, Any]) -> Iterator[str]:
         found = [o for o in operations(document) if o.name in self.rows]
@@ -288,7 +289,11 @@ class Matrix:
         if operation.body is not None:
             inside = {name: value for name, value in cell.ids.items() if name in id_fields(operation)}
             options["json"] = {**example(operation.body), **row.body, **inside}
-        person: Person | None = None if cell.who == "nobody" else self.town.fresh(cell.who)
+        person: Person | None = None
+        if cell.who != "nobody":
+            person = self.people[cell.who] = self.people.get(cell.who) or self.town.fresh(cell.who)
+        if operation.method != "GET":
+            self.people.clear()
         return cell, self.town.ask(person, operation.method, operation.address(cell.ids), **options), looks
 
 
