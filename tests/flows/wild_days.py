@@ -306,10 +306,18 @@ class Month:
         self.seen["replays"] += 1
 
     async def _replay_what_a_crash_left(self) -> None:
-        """What a dead worker had read is told in its place. The sync after it said the same, so the model stands."""
+        """What a dead worker had read is told in its place. The sync after it said the same, so the model stands; but
+        what it had missed was missed once more than was known, and a day that waited for that has its snapshot."""
         if self.unread:
             await replay(self.stage.app, self.account.id, since_on=date.min)
             self.unread = False
+            doubted = self._rows(
+                "SELECT trading_on FROM sync_batches WHERE account_id = %s AND status = 'partial' "
+                "AND EXISTS (SELECT FROM jsonb_each(sections) s WHERE s.value ->> 'outcome' = 'suspect')",
+                self.account.id,
+            )
+            told = self._rows("SELECT trading_on FROM portfolio_snapshots WHERE account_id = %s", self.account.id)
+            self.model.snapshots |= {on for (on,) in told} & {on for (on,) in doubted}
             await self.check()
 
     async def rebuild(self) -> None:
