@@ -42,6 +42,7 @@ OLD_FILE = "vault.key"
 FILES = (OPENING_FILE, SEALING_FILE, OLD_FILE)
 VERSION = 2  # of both files; vault.key has 1
 KEY_ID_BYTES = 8
+MOST_DAYS = 365  # that a key is active
 REPLACED = "The credentials of every account must be entered again."
 RESTORE = "Restore it from your copy; if there is none, move it away and enter the credentials of every account again."
 
@@ -168,6 +169,17 @@ def read_sealing(settings: Settings) -> SealingRing:
     ring = decoded(read_guarded(path, 0o022, "write to", "644", cure=RESTORE), SealingRing, path, cure=RESTORE)
     _check_ring(path, ring.version, ring.fingerprint_key, ring.keys)
     return ring
+
+
+def too_old(key: PublicKey, now: datetime) -> str | None:
+    """What to do about an active key that has been so for long."""
+    days = (now - key.made_at).days
+    if key.state is not State.ACTIVE or days <= MOST_DAYS:
+        return None
+    return (
+        f"Key {key.id} has been active for {days} days, longer than {MOST_DAYS}: "
+        "run `portfolio-scheduler keys rotate`, then `keys rewrap`."
+    )
 
 
 def read_old_key(settings: Settings) -> bytes | None:

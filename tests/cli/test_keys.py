@@ -128,6 +128,7 @@ def test_a_key_active_for_more_than_a_year_is_warned_of(terminal: Terminal) -> N
     [warning] = status(terminal)[1]
     assert "has been active for 366 days, longer than 365" in warning
     assert terminal("keys", "status").code == 0
+    assert warning in terminal("status").out
 
 
 def test_a_missing_key_is_warned_of(terminal: Terminal) -> None:

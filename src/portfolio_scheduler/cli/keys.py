@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 keys = typer.Typer(help="The keys of sealed secrets: look at them, rotate, rewrap, retire.", no_args_is_help=True)
 
-MOST_DAYS = 365  # that a key is active
 MISSING = "missing"  # no file holds it
 
 
@@ -63,9 +62,9 @@ async def _status(app: "App") -> tuple[list[KeyRow], list[str]]:
     async with transaction(app.pool) as tx:
         used = await uses(tx)
     now = app.clock.now()
-    known: dict[str, tuple[str, datetime | None]] = {
-        key.id: (key.state.value, key.made_at) for key in keyring.read_sealing(app.settings).keys
-    }
+    held = keyring.read_sealing(app.settings).keys
+    old = [warning for key in held if (warning := keyring.too_old(key, now))]
+    known: dict[str, tuple[str, datetime | None]] = {key.id: (key.state.value, key.made_at) for key in held}
     old_key = keyring.read_old_key(app.settings)
     if old_key is not None:
         known[keyring.old_key_id(old_key)] = (keyring.State.DECRYPT_ONLY.value, None)
@@ -73,7 +72,7 @@ async def _status(app: "App") -> tuple[list[KeyRow], list[str]]:
         use.key_id: (MISSING, None) for use in used if use.key_id not in known
     }
     listed = [_row(key_id, state, made_at, now, used) for key_id, (state, made_at) in (known | missing).items()]
-    return listed, [warning for one in listed if (warning := _warning(one))]
+    return listed, [*old, *(warning for one in listed if (warning := _warning(one)))]
 
 
 def _row(key_id: str, state: str, made_at: datetime | None, now: datetime, used: "list[KeyUse]") -> KeyRow:
@@ -88,11 +87,6 @@ def _row(key_id: str, state: str, made_at: datetime | None, now: datetime, used:
 
 
 def _warning(key: KeyRow) -> str | None:
-    if key.state == "active" and key.age_days is not None and key.age_days > MOST_DAYS:
-        return (
-            f"Key {key.id} has been active for {key.age_days} days, longer than {MOST_DAYS}: "
-            "run `portfolio-scheduler keys rotate`, then `keys rewrap`."
-        )
     if key.state in {MISSING, "retired"} and key.secrets:
         return (
             f"{key.secrets} secrets are sealed to key {key.id}, which is {key.state}: they cannot be opened. Restore "

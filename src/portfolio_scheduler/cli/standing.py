@@ -59,7 +59,7 @@ class Status(Struct, frozen=True, kw_only=True):
     findings: list[FindingRow]
     notices: list[Notice]
     instruments: Trouble | None  # why the morning's list could not be taken in
-    warnings: list[str]  # about the exchange's calendar
+    warnings: list[str]  # about the exchange's calendar and the keys
 
 
 async def standings(app: App, tx: Tx, account_ids: Sequence[UUID]) -> list[Standing]:

@@ -34,7 +34,6 @@ def status(account: AccountArgument = None, as_json: JsonOption = False) -> None
 
 async def _status(app: "App", account: str | None) -> "Status":
     from portfolio_scheduler.cli.standing import Status, standings
-    from portfolio_scheduler.clock import ist_date
     from portfolio_scheduler.db import instrument_loading
     from portfolio_scheduler.db.notices import open_notices
     from portfolio_scheduler.db.pool import transaction
@@ -47,5 +46,15 @@ async def _status(app: "App", account: str | None) -> "Status":
             findings=await reads.open_findings(tx, ids),
             notices=await open_notices(tx, ids, app.clock.now()),
             instruments=await instrument_loading.trouble(tx),
-            warnings=app.calendar.warnings(ist_date(app.clock.now())),
+            warnings=_warnings(app),
         )
+
+
+def _warnings(app: "App") -> list[str]:
+    """What somebody should see to, although everything works: the calendar's end, an old key."""
+    from portfolio_scheduler import keyring
+    from portfolio_scheduler.clock import ist_date
+
+    now = app.clock.now()
+    old = (keyring.too_old(key, now) for key in keyring.read_sealing(app.settings).keys)
+    return [*app.calendar.warnings(ist_date(now)), *filter(None, old)]
