@@ -16,11 +16,12 @@ import pytest
 
 from portfolio_scheduler.app import running as product
 from portfolio_scheduler.brokers.broker import Credentials
-from portfolio_scheduler.clock import StoppedClock, ist
+from portfolio_scheduler.clock import StoppedClock, SystemClock, ist
 from portfolio_scheduler.db import embedded
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain.records import Login
 from portfolio_scheduler.jobs import FINISH_SECONDS, STOP_SECONDS
+from portfolio_scheduler.keyring import OPENING_FILE, make_if_new
 from portfolio_scheduler.settings import Settings
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.server import Simulator, SimulatorOptions, running
@@ -213,12 +214,16 @@ async def test_the_command_serves_and_ctrl_c_ends_it(folder: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["serve", "--no-worker"], ["worker"]])
 async def test_web_and_worker_run_apart(installed_folder: Path, arguments: list[str]) -> None:
+    """The web needs no key that opens anything, and makes none."""
     settings, port = settings_in(installed_folder), free_port()
     if arguments[0] == "serve":
+        make_if_new(settings, SystemClock().now())
+        (settings.keys / OPENING_FILE).unlink()
         async with started([*COMMAND, *arguments, "--port", str(port)], settings, port) as service:
             assert (await service.until_ready())["worker"] == "elsewhere"
             await service.stop()
             assert service.process.returncode == 0
+            assert not (settings.keys / OPENING_FILE).exists()
     else:
         async with started([*COMMAND, *arguments], settings, port) as service:
             assert service.process.stdout is not None
