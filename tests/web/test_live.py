@@ -5,7 +5,7 @@ A real server on a port, since a socket is one; the listener, the tickets and th
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -224,7 +224,7 @@ async def test_after_the_listener_lost_its_connection_everybody_is_told_to_fetch
         assert (await told(socket))["status"] == "running"
 
 
-async def test_who_does_not_read_costs_no_memory(served: Served) -> None:
+async def test_who_does_not_read_costs_no_memory(served: Served, tell: Callable[[str, object], None]) -> None:
     """Slow readers: their queue is bounded, events are given up for one `resync`, nobody else waits."""
     one = live.Listener(None, UUID(int=1), None)  # type: ignore[arg-type]
     events = [
@@ -251,9 +251,10 @@ async def test_who_does_not_read_costs_no_memory(served: Served) -> None:
             "VALUES (%s, %s, 'asha', 'slow', %s, %s)",
             asha.user, person.user, site.now, site.now + timedelta(days=1),
         )  # fmt: skip
-    sockets = [await served.http.ws_connect(f"{served.address}/ws", headers=ORIGIN) for _ in range(5) for _ in people]
-    for number, socket in enumerate(sockets):
-        await socket.send_json({"ticket": await served.ticket(people[number % len(people)])})
+    sockets = []
+    for person in people * 5:
+        sockets.append(await served.http.ws_connect(f"{served.address}/ws", headers=ORIGIN))
+        await sockets[-1].send_json({"ticket": await served.ticket(person)})
     process = psutil.Process()
     before = process.memory_info().rss
     async with served.heard_by(asha) as reading:
@@ -263,6 +264,8 @@ async def test_who_does_not_read_costs_no_memory(served: Served) -> None:
                     "SELECT tell(%s, %s)", (account.id, json.dumps({"type": "history", "status": str(number)}))
                 )
         assert (await told(reading))["account"] == str(account.id)
-    assert process.memory_info().rss - before < 50 << 20
+    more = process.memory_info().rss - before
+    tell(f"T53: {len(sockets)} slow readers, memory more by MiB", f"{more / 2**20:.1f}")
+    assert more < 50 << 20
     for socket in sockets:
         await socket.close()
