@@ -19,7 +19,8 @@ def test_an_empty_install_gets_the_next_step(terminal: Terminal, command: str) -
     assert "portfolio-scheduler accounts add" in answer.out
     document = terminal(*command.split(), "--json")
     assert document.code == 0
-    assert [value for value in document.json.values() if value] == []
+    # Of the keys, which tests share, some are older than a year by the clock of others.
+    assert [value for name, value in document.json.items() if value and name != "warnings"] == []
 
 
 @pytest.mark.parametrize("command", READING)

@@ -21,7 +21,7 @@ from portfolio_scheduler.clock import StoppedClock, SystemClock, ist
 from portfolio_scheduler.db import planning, queue
 from portfolio_scheduler.db.accounts import Account
 from portfolio_scheduler.db.planning import Due
-from portfolio_scheduler.db.pool import transaction
+from portfolio_scheduler.db.pool import Tx, transaction
 from portfolio_scheduler.domain.records import Login
 from portfolio_scheduler.market.calendar import make_calendar
 from portfolio_scheduler.simulator.options import LAST_DAY, SimulatorOptions
@@ -86,26 +86,35 @@ class Stage:
     async def sync(self, account_ids: Sequence[UUID]) -> float:
         """Put a sync of each on the queue and wait until all have ended. Seconds."""
         clock, now = SystemClock(), self.app.clock.now()
+        asked = clock.monotonic()
+        while not await self._add(account_ids, now):  # what a worker's own planner added goes first
+            await self._wait_a_little(asked)
         started = clock.monotonic()
-        due = [Due(account_id=account_id, slot_at=now, trigger="scheduled") for account_id in account_ids]
-        async with transaction(self.app.pool) as tx:
-            # As the planner does: who holds an account may add its batch. A worker's own planner may be at it too.
-            query = "SELECT FROM broker_accounts WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
-            await tx.execute(query, (list(account_ids),))
-            await queue.enqueue(tx, await planning.add_due(tx, due, now))
         while await self._open():
-            if clock.monotonic() - started > PATIENCE_SECONDS:
-                raise Failed(f"{await self._open()} syncs have not ended within {PATIENCE_SECONDS} s.")
-            await asyncio.sleep(LOOK_SECONDS)
+            await self._wait_a_little(started)
         seconds = clock.monotonic() - started
         await self._see_that_all_went_well(now, len(account_ids))
         return seconds
 
+    async def _add(self, account_ids: Sequence[UUID], now: datetime) -> bool:
+        """As the planner does: who holds an account may add its batch, unless it has an open one."""
+        due = [Due(account_id=account_id, slot_at=now, trigger="scheduled") for account_id in account_ids]
+        async with transaction(self.app.pool) as tx:
+            query = "SELECT FROM broker_accounts WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+            await tx.execute(query, (list(account_ids),))
+            if await _open_in(tx):
+                return False
+            await queue.enqueue(tx, await planning.add_due(tx, due, now))
+            return True
+
+    async def _wait_a_little(self, since: float) -> None:
+        if SystemClock().monotonic() - since > PATIENCE_SECONDS:
+            raise Failed(f"{await self._open()} syncs have not ended within {PATIENCE_SECONDS} s.")
+        await asyncio.sleep(LOOK_SECONDS)
+
     async def _open(self) -> int:
         async with transaction(self.app.pool) as tx:
-            cursor = await tx.execute("SELECT count(*) FROM sync_batches WHERE status IN ('queued', 'running')")
-            (left,) = await cursor.fetchone() or (0,)
-            return int(left)
+            return await _open_in(tx)
 
     async def _see_that_all_went_well(self, slot_at: datetime, expected: int) -> None:
         async with transaction(self.app.pool) as tx:
@@ -128,3 +137,9 @@ async def staged(options: SimulatorOptions) -> AsyncIterator[Stage]:
         settings = msgspec.structs.replace(settings, groww_url=url)
         async with running(settings, StoppedClock(ist(options.on, 9))) as app:
             yield Stage(app, simulator)
+
+
+async def _open_in(tx: Tx) -> int:
+    cursor = await tx.execute("SELECT count(*) FROM sync_batches WHERE status IN ('queued', 'running')")
+    (left,) = await cursor.fetchone() or (0,)
+    return int(left)
