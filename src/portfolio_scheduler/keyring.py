@@ -34,9 +34,9 @@ from portfolio_scheduler.key_files import (
     unwritable,
     write,
 )
+from portfolio_scheduler.key_source import OPENING_FILE, RESTORE, source_of
 from portfolio_scheduler.settings import Settings
 
-OPENING_FILE = "opening.json"
 SEALING_FILE = "sealing.json"
 OLD_FILE = "vault.key"
 FILES = (OPENING_FILE, SEALING_FILE, OLD_FILE)
@@ -44,7 +44,6 @@ VERSION = 2  # of both files; vault.key has 1
 KEY_ID_BYTES = 8
 MOST_DAYS = 365  # that a key is active
 REPLACED = "The credentials of every account must be entered again."
-RESTORE = "Restore it from your copy; if there is none, move it away and enter the credentials of every account again."
 
 
 class State(StrEnum):
@@ -126,8 +125,9 @@ def opened_ring(settings: Settings, now: datetime) -> OpeningRing:
     """The private keys of this installation; made on first use. The public file follows them."""
     check_place(settings, FILES)
     make_folder(settings.keys)
+    source = source_of(settings)
     with alone(settings.keys):
-        if not (settings.keys / OPENING_FILE).exists():
+        if source.is_ours and not source.path.exists():
             if (settings.keys / SEALING_FILE).exists():
                 raise SetupProblem(
                     f"{settings.keys} has public keys ({SEALING_FILE}) but no private ones ({OPENING_FILE}), so what "
@@ -135,7 +135,7 @@ def opened_ring(settings: Settings, now: datetime) -> OpeningRing:
                     f"worker where it is; if it is lost, move {SEALING_FILE} away and enter the credentials of every "
                     "account again."
                 )
-            write(settings.keys / OPENING_FILE, _new_ring(now), 0o400)
+            write(source.path, _new_ring(now), 0o400)
         ring = read_opening(settings)
         _publish(settings, ring)
         return ring
@@ -148,8 +148,9 @@ def make_if_new(settings: Settings, now: datetime) -> None:
 
 
 def read_opening(settings: Settings) -> OpeningRing:
-    path = settings.keys / OPENING_FILE
-    ring = decoded(read_guarded(path, 0o077, "use", "400", cure=RESTORE), OpeningRing, path, cure=RESTORE)
+    source = source_of(settings)
+    path = source.path
+    ring = decoded(source.read(), OpeningRing, path, cure=RESTORE)
     _check_ring(path, ring.version, ring.fingerprint_key, ring.keys)
     for key in ring.keys:
         if key.state is not State.RETIRED:
@@ -270,6 +271,13 @@ def _new_ring(now: datetime) -> OpeningRing:
 def _changing(settings: Settings) -> Iterator[OpeningRing]:
     check_place(settings, FILES)
     check_folder(settings.keys)
+    source = source_of(settings)
+    if not source.is_ours:
+        raise InvalidInput(
+            f"The private keys come from {source.path}, so they are not changed here. Put {OPENING_FILE} into a key "
+            "folder of its own, run this command there without PORTFOLIO_SCHEDULER_PRIVATE_KEYS, and hand the new file "
+            f"to where the keys come from; copy {SEALING_FILE} as after every rotation."
+        )
     with alone(settings.keys):
         yield read_opening(settings)
 

@@ -36,6 +36,11 @@ SETTINGS = (
         "folder of the key files and the database role passwords; must not lie inside the data folder",
         "the platform's user configuration folder",
     ),
+    Setting(
+        "PORTFOLIO_SCHEDULER_PRIVATE_KEYS",
+        "where the private keys come from, when not from the key folder: a file, or `command:` and a program",
+        "opening.json in the key folder",
+    ),
     Setting("DATABASE_URL", "a PostgreSQL 18 or newer to use instead of the embedded one (its owner role)", "embedded"),
     Setting(
         "PORTFOLIO_SCHEDULER_GROWW_URL",
@@ -84,6 +89,7 @@ USUAL_PORTS = {"https": ":443", "http": ":80"}
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Path
     keys: Path
+    private_keys: str | None = None  # see key_source.source_of
     database_url: str | None = None
     groww_url: str = GROWW_URL
     host: str = "127.0.0.1"
@@ -114,6 +120,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     values = {
         "data": data,
         "keys": keys,
+        "private_keys": of("PORTFOLIO_SCHEDULER_PRIVATE_KEYS"),
         "database_url": of("DATABASE_URL"),
         "groww_url": (of("PORTFOLIO_SCHEDULER_GROWW_URL") or GROWW_URL).rstrip("/"),
         "host": of("PORTFOLIO_SCHEDULER_HOST") or "127.0.0.1",

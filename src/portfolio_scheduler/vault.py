@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from portfolio_scheduler import keyring
 from portfolio_scheduler.errors import SecretUnreadable
 from portfolio_scheduler.key_files import KEY_BYTES, Watched
-from portfolio_scheduler.keyring import KEY_ID_BYTES, OLD_FILE, OPENING_FILE, OpeningRing, State
+from portfolio_scheduler.key_source import OPENING_FILE, source_of
+from portfolio_scheduler.keyring import KEY_ID_BYTES, OLD_FILE, OpeningRing, State
 from portfolio_scheduler.sealing import (
     COMMITMENT_BYTES,
     HEAD_BYTES,
@@ -84,7 +85,7 @@ class Vault:
     def open_keys(cls, settings: Settings, install_id: UUID, now: datetime) -> "Vault":
         """The vault of this installation; its key files are made on first use. Otherwise `SetupProblem`."""
         keyring.opened_ring(settings, now)
-        keys = Watched(settings.keys / OPENING_FILE, lambda: Keys(keyring.read_opening(settings)))
+        keys = Watched(source_of(settings).path, lambda: Keys(keyring.read_opening(settings)))
         old_key = Watched(settings.keys / OLD_FILE, lambda: keyring.read_old_key(settings))
         return cls(install_id, keys, old_key, Sealer(install_id, lambda: keys().ring))
 

@@ -17,7 +17,8 @@ from portfolio_scheduler import keyring
 from portfolio_scheduler.app import running
 from portfolio_scheduler.db import passwords
 from portfolio_scheduler.errors import SecretUnreadable, SetupProblem
-from portfolio_scheduler.keyring import OLD_FILE, OPENING_FILE, SEALING_FILE
+from portfolio_scheduler.key_source import OPENING_FILE
+from portfolio_scheduler.keyring import OLD_FILE, SEALING_FILE
 from portfolio_scheduler.settings import load
 from tests.cli.conftest import NEXT_DAY, Answer, Terminal
 from tests.conftest import Database

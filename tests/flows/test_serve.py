@@ -21,7 +21,8 @@ from portfolio_scheduler.db import embedded
 from portfolio_scheduler.db.pool import transaction
 from portfolio_scheduler.domain.records import Login
 from portfolio_scheduler.jobs import FINISH_SECONDS, STOP_SECONDS
-from portfolio_scheduler.keyring import OPENING_FILE, make_if_new
+from portfolio_scheduler.key_source import OPENING_FILE
+from portfolio_scheduler.keyring import make_if_new
 from portfolio_scheduler.settings import Settings
 from portfolio_scheduler.simulator.faults import Fault
 from portfolio_scheduler.simulator.server import Simulator, SimulatorOptions, running

@@ -18,7 +18,8 @@ import pytest
 from portfolio_scheduler import keyring
 from portfolio_scheduler.errors import InvalidInput, SecretUnreadable, SetupProblem
 from portfolio_scheduler.key_files import PUBLISHED
-from portfolio_scheduler.keyring import OLD_FILE, OPENING_FILE, SEALING_FILE, State
+from portfolio_scheduler.key_source import OPENING_FILE
+from portfolio_scheduler.keyring import OLD_FILE, SEALING_FILE, State
 from portfolio_scheduler.sealing import TOKEN, Sealer
 from portfolio_scheduler.settings import Settings
 from portfolio_scheduler.vault import Vault
