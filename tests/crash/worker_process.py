@@ -30,7 +30,7 @@ from portfolio_scheduler.db import pool as pools
 from portfolio_scheduler.db.installs import install_id
 from portfolio_scheduler.db.pool import Limits, make_pool, opened, transaction
 from portfolio_scheduler.errors import PortfolioSchedulerError
-from portfolio_scheduler.jobs import Pulse, work
+from portfolio_scheduler.jobs import Pulse, is_outage, work
 from portfolio_scheduler.market.calendar import make_calendar
 from portfolio_scheduler.settings import Settings
 from tests.crash import rival, twin
@@ -65,7 +65,7 @@ class Duty(Struct, frozen=True, kw_only=True):
 def run(pipe: "Connection[Any, Any]", duty: Duty) -> None:
     """The whole process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the tests end their own
-    log.configure(os.environ.get("CRASH_LOG", "error"))  # type: ignore[arg-type]
+    log.configure(os.environ.get("CRASH_LOG", "error"), "text", is_outage)  # type: ignore[arg-type]
     idle = duty.settings.lease_seconds * 3 // 2  # as 30 seconds are to the lease of 20
     pools.LIMITS["worker"] = Limits(60, 5, idle if duty.twin is None else 0)
     if duty.twin is not None:
