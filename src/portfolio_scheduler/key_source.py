@@ -4,6 +4,7 @@ credential, or what a program of the owner's prints, such as one that asks a key
 All three give the text of `opening.json`. Only the one in the key folder is made and changed by the product.
 """
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Protocol
 from msgspec import Struct
 
 from portfolio_scheduler.errors import SetupProblem
-from portfolio_scheduler.key_files import FILE_LIMIT, read_guarded
+from portfolio_scheduler.key_files import FILE_LIMIT, check_folder, read_guarded
 from portfolio_scheduler.settings import Settings
 
 OPENING_FILE = "opening.json"
 COMMAND = "command:"
 COMMAND_SECONDS = 30
+# Where systemd puts credentials. That the service may read one that is root's shows as a right of its group.
+CREDENTIALS = Path("/run/credentials")
 RESTORE = "Restore it from your copy; if there is none, move it away and enter the credentials of every account again."
 
 
@@ -43,7 +46,10 @@ class File(Struct, frozen=True):
     is_ours: bool
 
     def read(self) -> bytes:
-        return read_guarded(self.path, 0o077, "use", "400", cure=RESTORE)
+        if not self.is_ours:
+            _check_owner(self.path)
+        forbidden = 0o037 if CREDENTIALS in self.path.parents else 0o077
+        return read_guarded(self.path, forbidden, "use", "400", cure=RESTORE)
 
 
 class Command(Struct, frozen=True):
@@ -57,6 +63,7 @@ class Command(Struct, frozen=True):
         return Path(self.words[0])
 
     def read(self) -> bytes:
+        _check_owner(self.path)
         read_guarded(self.path, 0o022, "write to", "755", cure="Correct PORTFOLIO_SCHEDULER_PRIVATE_KEYS.")
         by_hand = f"Run {self.path} by hand as this user to see why."
         try:
@@ -91,6 +98,21 @@ def source_of(settings: Settings) -> Source:
     if not words:
         raise SetupProblem(f"PORTFOLIO_SCHEDULER_PRIVATE_KEYS names no program after `{COMMAND}`.")
     return Command((str(_outside(settings, words[0])), *words[1:]))
+
+
+def _check_owner(path: Path) -> None:
+    """Whoever owns it, or may write to its folder, could give other keys."""
+    try:
+        owner = path.stat().st_uid
+    except OSError as e:
+        raise SetupProblem(
+            f"What PORTFOLIO_SCHEDULER_PRIVATE_KEYS names, {path}, cannot be read: {e.strerror}. Correct it."
+        ) from e
+    if owner not in {0, os.geteuid()}:
+        raise SetupProblem(
+            f"{path} gives the private keys and belongs to somebody else. Make it root's or this user's."
+        )
+    check_folder(path.parent)
 
 
 def _outside(settings: Settings, name: str) -> Path:

@@ -116,6 +116,32 @@ async def test_a_server_that_says_nothing_is_not_waited_for_for_ever(
     assert await ask(one, BACKEND) != backend
 
 
+async def test_whoever_waits_for_a_connection_waits_no_longer_than_the_first(
+    one: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the machine of the database is gone and refuses nothing."""
+
+    async def never(_: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(lines._Line, "_connected", never)
+    monkeypatch.setattr(lines, "OPEN_SECONDS", 0.3)
+    async with asyncio.timeout(3):
+        found = await asyncio.gather(*(ask(one, BACKEND) for _ in range(20)), return_exceptions=True)
+    assert {type(each) for each in found} == {DatabaseUnavailable}
+
+
+async def test_a_slow_statement_costs_no_answer_behind_it(one: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = await ask(one, BACKEND)
+    asked = [asyncio.create_task(ask(one, SLOW, given=given)) for given in ("0.15", "0.15", "0.15", "0")]
+    monkeypatch.setattr(lines, "ANSWER_SECONDS", 0.4)
+    late = asyncio.create_task(ask(one, BACKEND))
+    found = await asyncio.gather(*asked, late, return_exceptions=True)
+    assert isinstance(found[-1], DatabaseUnavailable), "it waited too long"
+    monkeypatch.undo()
+    assert await ask(one, BACKEND) == backend, "and the connection is the same"
+
+
 async def test_where_too_many_wait_already_more_are_refused(one: Lines) -> None:
     await ask(one, BACKEND)
     asked = [asyncio.create_task(ask(one, SLOW, given="0.3"))]

@@ -1,5 +1,6 @@
 """The private keys come from where the owner keeps them, and from nowhere that others can reach."""
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -108,10 +109,27 @@ def script(text: str, mode: int = 0o700) -> Give:
     return give
 
 
+def anothers(give: Give) -> Give:
+    def given(kept: Path, settings: Settings) -> str:
+        said = give(kept, settings)
+        os.chown(said.removeprefix("command:"), 65534, 65534)
+        return said
+
+    return given
+
+
+def in_an_open_folder(kept: Path, settings: Settings) -> str:
+    kept.parent.chmod(0o777)
+    return str(kept)
+
+
 REFUSED: dict[str, tuple[Give, str]] = {
     "a file that others may read": (loose, "chmod 400"),
     "a file that is not there": (absent, "cannot be read"),
     "a file in the data folder": (in_the_data, "inside the data folder"),
+    "a file of somebody else": (anothers(as_a_file), "belongs to somebody else"),
+    "a program of somebody else": (anothers(script("true")), "belongs to somebody else"),
+    "a folder that others may write": (in_an_open_folder, "chmod 700"),
     "a relative path": (lambda kept, settings: "opening.json", "whole path"),
     "no program": (lambda kept, settings: "command:", "names no program"),
     "half a command": (lambda kept, settings: "command:/bin/echo 'x", "holds no command"),
@@ -126,6 +144,21 @@ REFUSED: dict[str, tuple[Give, str]] = {
 }
 
 
+def test_a_credential_as_systemd_shows_it_to_a_service_is_no_open_file(
+    begun: tuple[Settings, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's, readable by the service through an entry of its own, which the mode shows as the group's."""
+    settings = from_elsewhere(begun[0], as_a_file)
+    kept = settings.keys.parent / "elsewhere" / OPENING_FILE
+    kept.chmod(0o440)
+    monkeypatch.setattr(key_source, "CREDENTIALS", kept.parent)
+    assert Vault.open_keys(settings, INSTALL, NOW).open(ONE, TOKEN, begun[1]) == b"secret"
+    kept.chmod(0o444)
+    with pytest.raises(SetupProblem, match="chmod 400"):
+        Vault.open_keys(settings, INSTALL, NOW)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_source_that_is_not_safe_or_gives_no_keys_is_refused_at_the_start(
     begun: tuple[Settings, bytes],

@@ -1,12 +1,19 @@
 """A read that was asked before is answered before the framework: the same answer, and everything is asked anew that may
 have changed since."""
 
+import asyncio
 from datetime import date, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from portfolio_scheduler.db.gated import Gated
+from portfolio_scheduler.db.lines import Lines
+from portfolio_scheduler.db.viewers import Entry, read_unless
+from portfolio_scheduler.errors import DatabaseUnavailable
 from portfolio_scheduler.web import front
 from portfolio_scheduler.web.pace import Pace
 from portfolio_scheduler.web.repeats import LONGEST, REMEMBERED, Repeats
@@ -108,7 +115,7 @@ async def test_an_address_that_names_a_person_is_the_frameworks_however_it_is_wr
     assert (await site.person("deepa").get(path)).status_code == 404
 
 
-@pytest.mark.parametrize("headers", [{"Host": "elsewhere.example"}, {"Accept": "text/csv"}])
+@pytest.mark.parametrize("headers", [{"Host": "elsewhere.example"}, {"Host": "localhost:80/x"}, {"Accept": "text/csv"}])
 async def test_another_question_at_the_same_address_is_another_question(
     site: Site, framework: Counted, headers: dict[str, str]
 ) -> None:
@@ -140,7 +147,7 @@ async def test_a_request_counts_once_whoever_answers_it(site: Site) -> None:
 
 
 def test_only_the_last_addresses_are_remembered() -> None:
-    repeats, asked = Repeats(), object()
+    repeats, asked = Repeats(), SimpleNamespace(told=SimpleNamespace(given=b""))
 
     def scope(number: int) -> Any:
         return {"path": f"/{number}", "query_string": b""}
@@ -151,6 +158,48 @@ def test_only_the_last_addresses_are_remembered() -> None:
     assert repeats.get(scope(1), "") is asked
     repeats.put(scope(-2), "a" * LONGEST, asked)  # type: ignore[arg-type]
     assert repeats.get(scope(1), "") is asked
+    long = SimpleNamespace(told=SimpleNamespace(given=b"a" * LONGEST))
+    repeats.put(scope(-3), "", long)  # type: ignore[arg-type]
+    assert repeats.get(scope(-3), "") is None
     repeats.put(scope(-1), "", asked)  # type: ignore[arg-type]
     assert repeats.get(scope(1), "") is asked
     assert repeats.get(scope(2), "") is None
+
+
+async def test_a_database_in_trouble_is_asked_once(
+    site: Site, framework: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asha, account = await asha_with(site)
+    path, asked = f"{ROOT}/holdings/{account.id}", []
+    await asha.get(path)
+
+    async def ask(*_: Any) -> Any:
+        asked.append(1)
+        raise DatabaseUnavailable("The database gave no answer; try again.")
+
+    monkeypatch.setattr(Lines, "ask", ask)
+    answer = problem_of(await asha.get(path))
+    assert (answer["status"], answer["type"]) == (503, "database_unavailable")
+    assert len(asked) == 1
+
+
+async def test_a_grant_that_ends_while_an_answer_is_made_gives_none(site: Site) -> None:
+    """What was read after it ended is not handed out, nor kept for whoever else sees the account."""
+    asha, account = await asha_with(site)
+    ravi = site.person("ravi")
+    await share(site, asha, ravi)
+    slow = Gated("account", "SELECT coalesce((SELECT 'seen' FROM broker_accounts a WHERE a.id = %(account)s::uuid "
+                 "AND pg_sleep(0.8) IS NOT NULL), '[]')")  # fmt: skip
+    claims = site.place.verifier.verify(ravi.token, site.now)
+    entry = Entry(at=site.now, session_id=claims.session_id, user_id=claims.user_id)
+    told = slow.told({"account": account.id})
+    _, version, document = await read_unless(site.place.lines, entry, told, [])
+    assert (version is not None, document) == (True, b"seen")
+    late = Gated("account", "SELECT coalesce((SELECT 'seen' FROM (SELECT pg_sleep(0.8)) s, broker_accounts a "
+                 "WHERE a.id = %(account)s::uuid), '[]')")  # fmt: skip
+    asking = asyncio.create_task(read_unless(site.place.lines, entry, late.told({"account": account.id}), []))
+    await asyncio.sleep(0.3)
+    with psycopg.connect(site.database.superuser, autocommit=True) as connection:
+        connection.execute("UPDATE viewer_grants SET ended_at = %s", (site.now,))
+    _, version, document = await asking
+    assert (version, document) == (None, None)

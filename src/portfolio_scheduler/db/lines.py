@@ -82,6 +82,7 @@ class _Line:
         self._results: list[PGresult] = []  # of the first of those asked, as far as they have come
         self._prepared: set[str] = set()
         self._is_full = False  # the socket takes no more for now
+        self._heard_at = 0.0  # when the last answer came, by the loop's clock
 
     @property
     def waiting(self) -> int:
@@ -99,13 +100,14 @@ class _Line:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await question.answer
         except TimeoutError as error:
-            self._lose(psycopg.OperationalError("the database did not answer"))
+            if asyncio.get_running_loop().time() - self._heard_at >= ANSWER_SECONDS:  # else it is slow, and not gone
+                self._lose(psycopg.OperationalError("the database did not answer"))
             raise DatabaseUnavailable(f"The database gave no answer within {ANSWER_SECONDS} s; try again.") from error
 
     async def _open(self) -> None:
         self._openers += 1
         try:
-            async with self._opening, asyncio.timeout(OPEN_SECONDS):
+            async with asyncio.timeout(OPEN_SECONDS), self._opening:
                 if self._connection is None:
                     self._watch(await self._connected())
         except TimeoutError as error:
@@ -177,6 +179,7 @@ class _Line:
             self._lose(error)
 
     def _answer(self) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
         question, results = self._asked.popleft(), self._results
         self._results = []
         for name, result in zip(question.preparing, results, strict=False):

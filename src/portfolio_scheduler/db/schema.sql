@@ -160,6 +160,10 @@ BEGIN
     EXECUTE 'EXECUTE ' || quote_ident(question) || coalesce((
         SELECT '(' || string_agg(quote_nullable(g.value), ', ' ORDER BY g.n) || ')'
         FROM unnest(given) WITH ORDINALITY g (value, n)), '') INTO document;
+    IF scope = 'account' AND NOT EXISTS (SELECT FROM public.broker_accounts a WHERE a.id = account) THEN
+        version := NULL;  -- it was there a moment ago, and what was read since may be the half of it
+        document := NULL;
+    END IF;
 END
 $$;
 

@@ -23,6 +23,7 @@ TEXT, INSTANT = "text", "date-time"
 WITH_BODY = {"POST", "PUT", "PATCH", "DELETE"}
 
 
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]*))(?::\d{1,5})?")
 _PLACE = re.compile(r" - at `\$\.?(.*)`$")  # where in a body something is wrong, as msgspec says it
 
 
@@ -131,9 +132,9 @@ def is_host_of(settings: Settings, host: str) -> bool:
 
 
 def _name_of(host: str) -> str:
-    """The header without its port, in small letters."""
-    name, bracket, _ = host.lower().partition("]")
-    return name.removeprefix("[") if bracket else name.partition(":")[0]
+    """The header without its port, in small letters; nothing of one that is none."""
+    found = _HOST.fullmatch(host.lower())
+    return (found[1] or found[2]) if found else ""
 
 
 def _has_body(request: Request[Any, Any, Any]) -> bool:

@@ -5,9 +5,11 @@ Whatever is not as it was the first time, or goes wrong, is the framework's: it 
 
 from http import HTTPStatus
 
+import psycopg
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from portfolio_scheduler.errors import DatabaseUnavailable
 from portfolio_scheduler.web.asked import is_host_of
 from portfolio_scheduler.web.entry import entry_from
 from portfolio_scheduler.web.place import Place
@@ -45,6 +47,9 @@ async def _found(scope: HTTPScope) -> Found | None:
     try:
         entry = entry_from(place, headers.get(b"authorization", ""), "", scope["state"])
         return await find(place, entry, asked, headers.get(b"if-none-match", ""))
+    except (DatabaseUnavailable, psycopg.Error) as error:
+        scope["state"]["failed"] = error  # who is in trouble is not asked twice
+        return None
     except Exception:  # noqa: BLE001 - the framework meets it, too, and says it as it says everything
         return None
 

@@ -117,8 +117,12 @@ async def answered(
         moment=moment,
         digest=_digest(question.name, params, repr(question.made_by), *moment),
     )
+    if (failed := request.scope["state"].get("failed")) is not None:  # it was asked already (`front.py`)
+        raise failed
     found = await find(place, entry, asked, request.headers.get("if-none-match", ""))
-    if asked.form == "json" and "userId" not in request.query_params:  # who looks at somebody is recorded each time
+    lasts = moment == moment_of(place, entry.at)  # not when it passed while the route made its question
+    # Who looks at somebody is recorded each time.
+    if asked.form == "json" and lasts and "userId" not in request.query_params:
         place.repeats.put(request.scope, accept, asked)
     if found.status == HTTPStatus.NOT_MODIFIED:
         return Response(None, status_code=found.status, headers=found.headers, media_type=JSON)
@@ -143,7 +147,8 @@ async def find(place: Place, entry: Entry, asked: Asked, if_none_match: str) -> 
     if version in held:
         return Found(status=HTTPStatus.NOT_MODIFIED, headers=headers, body=b"")
     if document is None:
-        assert kept is not None
+        if kept is None or kept.version != version:
+            raise NotFound(question.absent)
         return Found(status=HTTPStatus.OK, headers=headers, body=kept.content)
     answer = question.make(document)
     body = answer if isinstance(answer, bytes) else encoded(answer)
@@ -151,9 +156,10 @@ async def find(place: Place, entry: Entry, asked: Asked, if_none_match: str) -> 
     return Found(status=HTTPStatus.OK, headers=headers, body=body)
 
 
-def moment_of(place: Place) -> tuple[str, ...]:
+def moment_of(place: Place, at: datetime | None = None) -> tuple[str, ...]:
     """What an answer depends on besides the rows: the trading day, whether it has closed, what the calendar knows."""
-    return _moment(place.app.calendar, place.app.calendar.edition, place.app.clock.now().replace(microsecond=0))
+    second = (at or place.app.clock.now()).replace(microsecond=0)
+    return _moment(place.app.calendar, place.app.calendar.edition, second)
 
 
 @lru_cache(maxsize=8)  # sessions close on whole seconds, and a second has many reads

@@ -34,7 +34,7 @@ class Repeats:
     def put(self, scope: HTTPScope, accept: str, asked: "Asked") -> None:
         """Remember a question, unless it is an uncommonly long one."""
         address = _address(scope, accept)
-        if sum(map(len, address)) > LONGEST:
+        if sum(map(len, address)) + len(asked.told.given) > LONGEST:
             return
         self._asked[address] = asked
         if len(self._asked) > REMEMBERED:
