@@ -26,7 +26,7 @@ INJECTIONS = (
     ":1", "$1", "NULL", "'; SET app.user_id = '' --", "' ORDER BY 99--",
 )  # fmt: skip
 HEADERS = ("Authorization", "Accept", "If-None-Match", "Idempotency-Key", "X-Forwarded-For", "User-Agent", "Origin")
-EACH = scaled(len(INJECTIONS), share=50)  # payloads of a place; all of them take turns
+EACH = scaled(len(INJECTIONS), share=25)  # payloads of a place; all of them take turns
 
 
 class Place:

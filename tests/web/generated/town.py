@@ -232,3 +232,10 @@ def founded(database: Database) -> Iterator[Town]:
         yield town
     finally:
         town.close()
+
+
+async def begins_and_ends(receive: Any, send: Any) -> None:
+    """ASGI's lifespan of an application that does nothing at either end."""
+    for kind in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{kind}.complete"})

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.scale import PROOF
 from tests.web.conftest import ADDRESS
-from tests.web.generated.town import Town
+from tests.web.generated.town import Town, begins_and_ends
 
 # pytest would rewrite the asserts of every module of whatever is also a plugin of its own: seconds for what has none.
 _rewriting = [finder for finder in sys.meta_path if type(finder).__name__ == "AssertionRewritingHook"]
@@ -47,9 +47,7 @@ class Bridge:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            for kind in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{kind}.complete"})
+            await begins_and_ends(receive, send)
             return
         body = b""
         while (message := await receive())["type"] == "http.request":
