@@ -1,6 +1,7 @@
 """Servers and processes for the tests of the embedded database."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,11 @@ class User:
 def old_server(folder: Path) -> Iterator[str]:
     """A PostgreSQL 16, which the wheel carries as well."""
     user = system_user.unprivileged() if system_user.is_root() else None
-    place = embedded.Place(folder / "old", embedded.binary("postgres", 16).parent, user)
+    binaries = embedded.binary("postgres", 16).parent
+    if user is not None and not system_user.can_reach(user, binaries / "postgres"):  # as a clone in a closed folder
+        shutil.copytree(binaries.parent, folder / "postgres-16", symlinks=True)
+        binaries = folder / "postgres-16" / binaries.name
+    place = embedded.Place(folder / "old", binaries, user)
     place.cluster.mkdir(mode=0o700)
     if user is not None:
         os.chown(place.cluster, user.uid, user.gid)
