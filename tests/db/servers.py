@@ -1,7 +1,6 @@
 """Servers and processes for the tests of the embedded database."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -73,8 +72,7 @@ def old_server(folder: Path) -> Iterator[str]:
     user = system_user.unprivileged() if system_user.is_root() else None
     binaries = embedded.binary("postgres", 16).parent
     if user is not None and not system_user.can_reach(user, binaries / "postgres"):  # as a clone in a closed folder
-        shutil.copytree(binaries.parent, folder / "postgres-16", symlinks=True)
-        binaries = folder / "postgres-16" / binaries.name
+        binaries = embedded._copied_binaries(binaries)
     place = embedded.Place(folder / "old", binaries, user)
     place.cluster.mkdir(mode=0o700)
     if user is not None:
